@@ -1,0 +1,1 @@
+"""What the workers of one pool share: configuration, dispatch, journal, limits and the exchanges."""

@@ -1,0 +1,86 @@
+"""What must hold between settings, beyond each one's own bounds. Each check yields (field, message)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from common.config.decoding import Checks, Flaw
+from common.config.settings import ExchangeSection, Settings, WorkerSection
+from common.venue_limits import venue_limits
+
+_DSN: Final = re.compile(r"https?://[^\s/@:]+(:[^\s/@]+)?@[^\s/@]+/(\S*/)?[0-9]+\Z")
+
+
+def worker_flaws(worker: WorkerSection) -> Iterator[Flaw]:
+    """A worker that could not keep its lease, or whose numbers contradict each other."""
+    if worker.heartbeat_ms * 2 >= worker.lease_ms:
+        yield (
+            ("heartbeat_ms",),
+            f"{worker.heartbeat_ms} is too slow for lease_ms {worker.lease_ms}: expected less than half of it, "
+            "so that one late heartbeat doesn't end the lease",
+        )
+    if worker.in_flight > worker.lanes:
+        yield (
+            ("in_flight",),
+            f"{worker.in_flight} can't be reached with lanes {worker.lanes}: expected at most as many, since a "
+            "lane has one request at a time",
+        )
+    delays = list(worker.resolve_delays_ms)
+    if delays != sorted(delays):
+        yield (
+            ("resolve_delays_ms",),
+            f"{delays} is wrong: expected each wait to be as long as the one before, or longer",
+        )
+    if worker.resolve_cap_ms < max(delays):
+        yield (
+            ("resolve_cap_ms",),
+            f"{worker.resolve_cap_ms} is less than the longest of resolve_delays_ms: expected {max(delays)} or more",
+        )
+
+
+def exchange_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
+    """Limits the venue doesn't have, an account that can't work, a shutdown that would cut off requests."""
+    yield from _limit_flaws(exchange)
+    grace_seconds = exchange.worker.grace_seconds
+    if grace_seconds * 1000 < exchange.request_timeout_ms:
+        yield (
+            ("worker", "grace_seconds"),
+            f"{grace_seconds:g} s is less than request_timeout_ms {exchange.request_timeout_ms}: expected at least "
+            "that, or a worker that is stopped cuts off requests and leaves their outcome unknown",
+        )
+    if "ip" in exchange.accounts:
+        yield (
+            ("accounts", "ip"),
+            'an account can\'t be named "ip": limits of the address are kept under that name',
+        )
+
+
+def _limit_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
+    for name, notation in exchange.limits.items():
+        try:
+            venue_limits(exchange.venue, {name: notation})
+        except ValueError as error:
+            yield ("limits", name), str(error)
+
+
+def settings_flaws(settings: Settings) -> Iterator[Flaw]:
+    """A DSN that Sentry would not take, and events that go before anybody could read them."""
+    dsn = settings.sentry.dsn
+    if dsn is not None and not _DSN.match(dsn.reveal()):
+        yield ("sentry", "dsn"), "is no DSN of Sentry: expected the form https://KEY@HOST/PROJECT"
+    scheduler = settings.scheduler
+    if scheduler.event_retention_seconds < 2 * scheduler.sync_period_seconds:
+        yield (
+            ("scheduler", "event_retention_seconds"),
+            f"{scheduler.event_retention_seconds} is less than two sync periods of {scheduler.sync_period_seconds} s: "
+            "expected more, or a consumer misses changes between two looks",
+        )
+
+
+CHECKS: Final[Checks] = {
+    WorkerSection: worker_flaws,
+    ExchangeSection: exchange_flaws,
+    Settings: settings_flaws,
+}

@@ -1,0 +1,248 @@
+"""Every setting of a pool, typed: what `orderlane.yaml` may say, its defaults and its bounds.
+
+The text under each field is what `docs/configuration.md` says about it. A `unit` stands where the name
+doesn't end in one (`_ms` milliseconds, `_seconds` seconds)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from common.buckets import Margins
+from common.normalizer import NormalizerPolicy
+from common.secrets import Secret, SecretUrl
+from orderlane.intents import Label, Name
+
+PAPER_URL: Final = "http://127.0.0.1:8787"
+DAY_SECONDS: Final = 86_400
+
+_URL = r"https?://[^\s/?#@]+(/[^\s?#@]*)?"
+BaseUrl = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{_URL}\Z",
+        extra={"expected": "a URL (http:// or https://) without user, password and query"},
+    ),
+]
+Endpoint = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(paper|testnet|live|{_URL})\Z",
+        extra={
+            "expected": '"paper", "testnet", "live" or a URL (http:// or https://) without user, password and query'
+        },
+    ),
+]
+
+
+class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the processes of the pool write to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important line that is written. `info` has one line for each change of an order's state;
+    `warning` only what a person should look at. `debug` adds what the libraries say, ccxt's requests among
+    it, and costs speed."""
+    format: Literal["auto", "json", "pretty"] = "auto"
+    """`json` writes one object per line, for machines; `pretty` is for eyes; `auto` is pretty in a terminal,
+    else JSON."""
+
+
+class SentrySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Errors to Sentry. Without a DSN nothing is sent, and Sentry's library is not even loaded."""
+
+    dsn: Secret | None = None
+    """Where to send them. Environment variable `SENTRY_DSN`, or `{env: NAME}`, or `{file: PATH}`."""
+    environment: str = "paper"
+    """The environment shown in Sentry: keep paper, testnet and live apart by it."""
+    traces_sample_rate: Annotated[float, Meta(ge=0, le=1, extra={"unit": "share"})] = 0.0
+    """The share of intents whose way through the pipeline is timed in Sentry. 0: none. Larger: more of a
+    worker's time goes into tracing, and more of Sentry's quota."""
+
+
+class SchedulerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The periodic jobs, and how long things are kept."""
+
+    sync_period_seconds: Annotated[int, Meta(ge=5, le=3600)] = 15
+    """How often each account's open orders are compared with the exchange. Smaller: fills are seen sooner
+    where the user-data stream is down, at a cost of weight per account. Larger: the journal lags behind by as
+    much."""
+    market_refresh_seconds: Annotated[int, Meta(ge=60, le=7 * DAY_SECONDS)] = 3600
+    """How often the venue's market rules (tick sizes, lots, minimums) are loaded anew. Larger: after the
+    venue changes a rule, orders are refused until the next load. Smaller: it costs weight (Binance spot: 20
+    for each load)."""
+    event_retention_seconds: Annotated[int, Meta(ge=60, le=90 * DAY_SECONDS)] = 3 * DAY_SECONDS
+    """How long events stay in their stream. A consumer that is away for longer has missed some. Larger: more
+    memory in Redis, for each change of each order."""
+    order_retention_seconds: Annotated[int, Meta(ge=3600, le=365 * DAY_SECONDS)] = 3 * DAY_SECONDS
+    """How long the record of an ended order stays. **An intent sent again after that is not recognised as a
+    duplicate and places a new order.** Larger: more memory in Redis, for each order."""
+    dead_retention_seconds: Annotated[int, Meta(ge=3600, le=365 * DAY_SECONDS)] = 14 * DAY_SECONDS
+    """How long an entry that could not be run stays among the dead letters. Smaller: it is gone before
+    anybody looks."""
+
+
+class AccountSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of one account, each `{env: NAME}` or `{file: PATH}`.
+
+    On the paper exchange they may be left out (`paper-<account>-key`, `paper-<account>-secret`) or written
+    literally."""
+
+    key: Secret
+    """The API key. It needs the right to trade and no right to withdraw."""
+    secret: Secret
+    """The API secret, or the private key (PEM text, several lines) where the venue signs with one."""
+    password: Secret | None = None
+    """The passphrase that some venues give out with a key (OKX, KuCoin, Bitget)."""
+
+
+class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an exchange worker works. The defaults suit a pool in one data centre."""
+
+    lease_ms: Annotated[int, Meta(ge=500, le=60_000)] = 2000
+    """How long a worker counts as alive without a heartbeat; after that, others take its lanes. Smaller: a
+    killed worker's lanes go on sooner, but a short pause (a slow disk, a busy host) already costs a worker
+    its lanes. Larger: lanes of a dead worker stand still for as long."""
+    heartbeat_ms: Annotated[int, Meta(ge=50, le=20_000)] = 500
+    """How often a worker renews its lease. More than a third of the lease: a single lost heartbeat may end
+    it. Smaller: more calls to Redis. It must be less than half of `lease_ms`."""
+    lanes: Annotated[int, Meta(ge=1, le=10_000, extra={"unit": "lanes"})] = 256
+    """How many lanes (account and symbol) one worker holds at once. Smaller: lanes wait although the worker
+    has time. Larger: when it is killed, more lanes wait for its lease to end."""
+    in_flight: Annotated[int, Meta(ge=1, le=1000, extra={"unit": "requests"})] = 64
+    """How many requests one worker has under way at once; at most `lanes`, since a lane has one. Smaller:
+    less throughput on a slow connection. Larger: more connections, and more unknown outcomes at once when the
+    network breaks."""
+    grace_seconds: Annotated[float, Meta(ge=0, le=600)] = 10.0
+    """How long a stopping worker waits for the requests under way; at least `request_timeout_ms`. Smaller: a
+    request cut off on shutdown leaves an unknown outcome for another worker to resolve. Larger: a shutdown
+    may take as long, and whoever stops the process must not kill it before."""
+    max_deaths: Annotated[int, Meta(ge=1, le=100, extra={"unit": "workers"})] = 3
+    """How many workers may die while they run one entry before it is set aside: among the dead letters, or as
+    UNKNOWN if a request had begun. 1: an unlucky entry is set aside after one crash. Larger: a poisonous
+    entry takes more workers down."""
+    resolve_delays_ms: Annotated[
+        tuple[Annotated[int, Meta(ge=10, le=600_000)], ...], Meta(min_length=1, max_length=32)
+    ] = (
+        200,
+        500,
+        1000,
+        2000,
+    )
+    """When an outcome is unknown, how long to wait before each question to the exchange; after the last, the
+    wait doubles up to `resolve_cap_ms`. Smaller: the lane goes on sooner, and more weight is used while the
+    exchange has trouble."""
+    resolve_cap_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 30_000
+    """The longest wait between two such questions. Larger: an order that turns up late is noticed later."""
+    clock_margin_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1000
+    """How far the exchange's clock may be from our estimate of it. It is added to the last moment at which a
+    request may still be executed. **Smaller than the real error: an order that is still to come counts as
+    absent, and is sent twice.** Larger: each unknown outcome takes longer to resolve."""
+    restart_doubt_seconds: Annotated[int, Meta(ge=0, le=DAY_SECONDS)] = 60
+    """After Redis restarted, intents that were appended up to this long before it are asked for at the
+    exchange before they are sent, because their record may have been lost. Smaller than what Redis can forget
+    (a second with `appendfsync everysec`, minutes with snapshots alone): an order may be sent twice. Larger:
+    more questions."""
+    unprovable_after_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 60_000
+    """On a venue whose requests have no bound in time, absence can't be proven: how long to ask before the
+    lane is parked as UNKNOWN for a person. Smaller: a person is called for what would have resolved itself.
+    Larger: called later."""
+    attempts: Annotated[int, Meta(ge=1, le=20, extra={"unit": "requests"})] = 3
+    """How often one intent is sent at most, each time after proof that the exchange never got the one before.
+    1: a lost request makes the intent FAILED. Larger: an exchange in trouble gets more of it."""
+    backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 100_000
+    """How many unfinished intents the stream may hold before new ones are refused. Larger: more memory in
+    Redis, and older prices when they are run at last."""
+
+    def resolve_delay_ms(self, question: int) -> int:
+        """The wait before the question with this number (0 the first) about an unknown outcome, in ms."""
+        delays = self.resolve_delays_ms
+        if question < len(delays):
+            return delays[question]
+        doublings = min(question - len(delays) + 1, 32)
+        return min(delays[-1] << doublings, max(self.resolve_cap_ms, delays[-1]))
+
+
+class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One exchange of the pool; its name is what intents say in `exchange`."""
+
+    venue: Literal["binance", "binanceusdm", "bybit", "okx", "kraken"]
+    """The exchange's id in ccxt: `binance` (spot), `binanceusdm` (USDⓈ-M futures), `bybit`, `okx` or
+    `kraken`."""
+    endpoint: Endpoint = "paper"
+    """`paper` (our own, no real money), `testnet` (the venue's), `live`, or the base URL of a server below
+    which every path of the venue is found. **`live` trades real money.**"""
+    accounts: Annotated[dict[Name, AccountSection], Meta(min_length=1)]
+    """The accounts, by the name that intents say in `account`."""
+    receive_window_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
+    """How old a request may be when it reaches the exchange; later, the exchange refuses it. Larger: an
+    unknown outcome takes as much longer to resolve. Smaller than the network's delays: good requests are
+    refused. Binance allows 60000 at most."""
+    request_timeout_ms: Annotated[int, Meta(ge=100, le=120_000)] = 10_000
+    """How long to wait for an answer before the outcome counts as unknown. Smaller: slow answers become
+    questions, which cost weight. Larger: a lane waits as long on a connection that is dead."""
+    limits: dict[Name, str] = {}
+    """Rate limits of the venue by name (as `common/venue_limits.py` has them), each as `300/10 seconds`, in
+    place of the published ones. Higher than what the venue really allows: it refuses requests (429), then
+    bans the address (418)."""
+    limits_burst: Annotated[float, Meta(ge=0, le=0.9, extra={"unit": "share"})] = 0.2
+    """The share of a limit that may go out at one moment; the rest is spread over the window. Larger: quicker
+    bursts, and less throughput in the long run, since both must fit into the limit together."""
+    limits_safety: Annotated[float, Meta(ge=0.05, le=1, extra={"unit": "share"})] = 0.95
+    """The share of each limit that the pool uses at all. Smaller: less throughput. 1: nothing is left for
+    what else uses the address or the account, a person's browser among it."""
+    limits_reserve: Annotated[float, Meta(ge=0, le=0.9, extra={"unit": "share"})] = 0.1
+    """The share of a bucket that only cancels and reduce-only orders may use. 0: they wait behind opening
+    orders when the limit is reached. Larger: less for opening orders."""
+    limits_arrival_spread_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250
+    """How much longer one request may take to the venue than another. Smaller than it really is: requests
+    that left apart arrive together, and the venue counts more than it allows. Larger: less throughput."""
+    normalizer: NormalizerPolicy = NormalizerPolicy()
+    """What an operator decides about orders, apart from the venue's rules."""
+    disabled_strategies: tuple[Label, ...] = ()
+    """Strategies whose intents are refused."""
+    worker: WorkerSection = WorkerSection()
+    """How this exchange's workers work."""
+
+    @property
+    def margins(self) -> Margins:
+        """How far below the venue's limits the pool stays."""
+        return Margins(
+            safety=self.limits_safety,
+            burst=self.limits_burst,
+            reserve=self.limits_reserve,
+            arrival_spread_ms=self.limits_arrival_spread_ms,
+        )
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole pool."""
+
+    pool: Name = "orderlane"
+    """The pool's name: what every key in Redis and, hashed, every client order id starts with. **Changed
+    while orders are open, the pool no longer knows them.** Two pools in one Redis need two names."""
+    redis_url: SecretUrl = SecretUrl("redis://127.0.0.1:6379/0")
+    """The Redis that holds the stream and the journal: `redis://`, `rediss://` (TLS) or `unix://`.
+    Environment variable `REDIS_URL` goes first. One with a password comes from there, or from `{env: NAME}`
+    or `{file: PATH}`."""
+    rq_redis_url: SecretUrl | None = None
+    """The Redis for the scheduler's jobs, a plain one where `redis_url` is a cluster. Environment variable
+    `RQ_REDIS_URL` goes first. Left out: the same as `redis_url`."""
+    paper_url: BaseUrl = PAPER_URL
+    """Where the paper exchange listens and where exchanges with `endpoint: paper` find it. Environment
+    variable `ORDERLANE_PAPER_URL` goes first."""
+    data_folder: Annotated[str, Meta(min_length=1)] = ".data"
+    """Where the embedded Redis and the paper exchange keep their files; relative to the working directory."""
+    log: LogSection = LogSection()
+    """What is written."""
+    sentry: SentrySection = SentrySection()
+    """Errors to Sentry."""
+    scheduler: SchedulerSection = SchedulerSection()
+    """The periodic jobs."""
+    exchanges: Annotated[dict[Name, ExchangeSection], Meta(min_length=1)]
+    """The exchanges, by the name that intents say in `exchange`."""
+
+    @property
+    def queue_redis_url(self) -> SecretUrl:
+        """The Redis of the scheduler's jobs, whether it has its own or shares the pool's."""
+        return self.rq_redis_url or self.redis_url

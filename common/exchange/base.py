@@ -1,0 +1,158 @@
+"""What the pool asks of an exchange, in values: requests, reports, and the kinds of failure.
+
+An adapter turns a venue's replies into these. The pipeline decides on `Outcome` alone and never sees a venue's
+own codes, so "what may have happened to my order" is answered in one place for each venue.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from orderlane.intents import OrderType, Side, TimeInForce
+from orderlane.orders import OrderStatus
+
+
+class Outcome(StrEnum):
+    """What a failed request means for the order. Anything not known for certain is UNKNOWN."""
+
+    REFUSED = "refused"
+    """The exchange's verdict: a code on the venue's list. Nothing was executed, and asking again won't help."""
+    NOT_SENT = "not_sent"
+    """Certainly nothing was sent (refused connection, DNS, TLS): safe to send again."""
+    THROTTLED = "throttled"
+    """Refused for its rate, certainly not executed: send again after `retry_after_ms`."""
+    LATE = "late"
+    """Refused because it arrived outside its receive window: not executed, safe to send again with a new time."""
+    DUPLICATE = "duplicate"
+    """The client order id is in use: the order is there, look it up."""
+    NOT_FOUND = "not_found"
+    """The exchange knows no such order (now). Evidence only once the request can't be executed any more."""
+    UNKNOWN = "unknown"
+    """Timeout, reset, 5xx, a cut, empty or foreign body, a code nobody listed: may or may not have happened."""
+
+
+class ExchangeFailure(Exception):
+    """A request that did not succeed. `code` is the venue's own (or the transport's kind), `message` its words.
+
+    `per_account`: what throttles is a limit of the account, not of the address.
+    """
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        code: str,
+        message: str,
+        *,
+        status: int = 0,
+        retry_after_ms: int = 0,
+        per_account: bool = False,
+    ) -> None:
+        super().__init__(f"{outcome}: {code} {message}")
+        self.outcome = outcome
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_after_ms = retry_after_ms
+        self.per_account = per_account
+
+
+class OrderRequest(Struct, frozen=True, kw_only=True):
+    """One order, normalised: every number is already on the venue's grid and is sent as it stands."""
+
+    account: str
+    symbol: str
+    side: Side
+    type: OrderType
+    amount: Decimal
+    client_order_id: str
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    reduce_only: bool = False
+    params: dict[str, str | int | bool] = {}
+
+
+class OrderReference(Struct, frozen=True, kw_only=True):
+    """How to name an order that exists: by the exchange's own id where it is known, else by client order id."""
+
+    account: str
+    symbol: str
+    client_order_id: str
+    exchange_order_id: str = ""
+    conditional: bool = False
+    """A stop or take-profit type; some venues keep these in a book (and under endpoints) of their own."""
+
+
+class OrderReport(Struct, frozen=True, kw_only=True):
+    """What the exchange says of one order. Amounts in base, `average` in quote per base, times in ms.
+
+    `status` is one of ACTIVE, PARTIAL, FILLED, CANCELED, EXPIRED, REJECTED.
+    """
+
+    client_order_id: str
+    exchange_order_id: str
+    symbol: str
+    status: OrderStatus
+    amount: Decimal | None = None
+    price: Decimal | None = None
+    filled: Decimal = Decimal(0)
+    average: Decimal | None = None
+    fees: dict[str, Decimal] = {}
+    exchange_at: int = 0
+
+
+class Usage(Struct, frozen=True):
+    """How much of one limit the venue says is used, from a reply's headers; `limit_name` as in the venue's limits."""
+
+    scope: str
+    limit_name: str
+    used: int
+
+
+class Exchange(Protocol):
+    """One venue, all accounts of it, reached by this process. Every method may raise ExchangeFailure.
+
+    `at_ms` is the request's time stamp in the exchange's own clock: it is signed into the request, so that the
+    exchange itself refuses to execute it after `at_ms + receive_window_ms`.
+    """
+
+    name: str
+    receive_window_ms: int | None
+    """None: the venue has no such bound, so absence can never be proven."""
+    amends_in_place: bool
+
+    def now_ms(self) -> int:
+        """The exchange's clock as this process estimates it."""
+        ...
+
+    async def server_time_ms(self) -> int:
+        """The exchange's clock, asked for now."""
+        ...
+
+    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport: ...
+
+    async def cancel(self, reference: OrderReference, at_ms: int) -> OrderReport | None:
+        """Cancel; the final report where the venue gives one with its reply."""
+        ...
+
+    async def amend(self, reference: OrderReference, request: OrderRequest, at_ms: int) -> OrderReport: ...
+
+    async def cancel_all(self, account: str, symbol: str, at_ms: int) -> None: ...
+
+    async def find(self, reference: OrderReference) -> OrderReport | None:
+        """The order, or None when the exchange answers that it knows no such order. A query that fails raises."""
+        ...
+
+    async def open_orders(self, account: str, symbol: str | None = None) -> list[OrderReport]:
+        """Open orders of the account (all symbols where the venue allows), conditional ones included."""
+        ...
+
+    async def reference_price(self, symbol: str) -> Decimal:
+        """A price near which an order would trade now: the mark price, or the middle of the book."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,221 @@
+"""The exchange interface over ccxt: one client and one session for each account of one venue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import ccxt.async_support
+
+from common.exchange.base import (
+    Exchange,
+    ExchangeFailure,
+    OrderReference,
+    OrderReport,
+    OrderRequest,
+    Usage,
+)
+from common.exchange.classify import Operation, Reply, decode, foreign_reply
+from common.exchange.clock import ExchangeClock
+from common.exchange.params import forbidden_params
+from common.exchange.settings import ExchangeSettings
+from common.exchange.transport import Call, Wire, WiredClient
+from common.exchange.urls import redirected
+from common.exchange.venue import refused
+from common.exchange.venues import venue_type
+from common.secrets import scrub
+
+OnUsage = Callable[[tuple[Usage, ...], str], None]
+"""Told, for each reply whose headers speak of limits, what they say and which account had asked."""
+
+CLOCK_SAMPLES: Final = 5
+PUBLIC: Final = ""
+"""The account of questions that need no key."""
+
+
+class CcxtExchange:
+    """One venue, all accounts of it; see `Exchange` for what each method promises.
+
+    Every method may raise ExchangeFailure and, apart from cancellation, nothing else. `on_usage` may be set at any
+    time; the event loop calls it soon after the reply.
+
+    Raises:
+        ValueError: ccxt has no such venue, or the venue can't do what the settings ask for.
+    """
+
+    def __init__(self, settings: ExchangeSettings, on_usage: OnUsage | None = None) -> None:
+        if settings.venue not in ccxt.async_support.exchanges:
+            raise ValueError(
+                f"venue of exchange {settings.name!r} is {settings.venue!r}: expected a ccxt id, such as binance"
+            )
+        self.name = settings.name
+        self._settings = settings
+        self._venue = venue_type(settings.venue)(settings)
+        self.receive_window_ms = self._venue.receive_window_ms
+        self.amends_in_place = self._venue.amends_in_place
+        self.on_usage = on_usage
+        self._clock = ExchangeClock()
+        accounts = list(settings.accounts) or [PUBLIC]
+        self._wires = {account: Wire(settings, account, self._clock, self) for account in accounts}
+        self._clients = {account: self._client(account) for account in accounts}
+        self._public = self._clients[accounts[0]]
+
+    # The clock
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    async def server_time_ms(self) -> int:
+        with Call(Operation.QUERY):
+            return await self._venue.server_time_ms(self._public)
+
+    async def sync_clock(self, samples: int = CLOCK_SAMPLES) -> None:
+        """Measure the exchange's clock; also keeps a connection warm. Call it now and then."""
+        await self._clock.sync(self.server_time_ms, samples)
+
+    async def warm(self, connections: int) -> None:
+        """Open this many connections for each account ahead of need, by as many questions for the time."""
+        with Call(Operation.QUERY):
+            await asyncio.gather(
+                *(client.fetch_time() for client in self._clients.values() for _ in range(connections))
+            )
+
+    # The markets
+
+    async def fetch_ccxt_markets(self) -> dict[str, Any]:
+        """Load the venue's markets, with as few requests as it takes, and use them.
+
+        Returns:
+            ccxt's markets by unified symbol, to be shared with other processes (`use_ccxt_markets`).
+        """
+        with Call(Operation.QUERY):
+            await self._public.load_markets(True)
+        self._share_markets()
+        return dict(self._public.markets)
+
+    @property
+    def precision_mode(self) -> int:
+        """How ccxt counts precision for this venue (`ccxt.TICK_SIZE` and its like)."""
+        return int(self._public.precisionMode)
+
+    def use_ccxt_markets(self, markets: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+        """Use markets that another process loaded: ccxt's, by symbol or in a list."""
+        rows = markets.values() if isinstance(markets, Mapping) else markets
+        self._public.set_markets(list(rows))
+        self._share_markets()
+
+    def _share_markets(self) -> None:
+        for client in self._clients.values():
+            if client is not self._public:
+                client.set_markets_from_exchange(self._public)
+            self._venue.markets_set(client)
+
+    async def reference_price(self, symbol: str) -> Decimal:
+        """A price near which an order would trade now (mark price, or middle of the book), in one cheap request."""
+        with Call(Operation.QUERY):
+            return await self._venue.reference_price(self._public, symbol)
+
+    # The orders
+
+    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport:
+        with Call(Operation.PLACE, at_ms):
+            if request.params:
+                self._check_params(request.params)
+            return await self._venue.place(self._client_of(request.account), request, at_ms)
+
+    async def cancel(self, reference: OrderReference, at_ms: int) -> OrderReport | None:
+        with Call(Operation.CANCEL, at_ms):
+            return await self._venue.cancel(self._client_of(reference.account), reference, at_ms)
+
+    async def amend(self, reference: OrderReference, request: OrderRequest, at_ms: int) -> OrderReport:
+        with Call(Operation.AMEND, at_ms):
+            return await self._venue.amend(self._client_of(reference.account), reference, request, at_ms)
+
+    async def cancel_all(self, account: str, symbol: str, at_ms: int) -> None:
+        with Call(Operation.CANCEL, at_ms):
+            await self._venue.cancel_all(self._client_of(account), symbol, at_ms)
+
+    async def find(self, reference: OrderReference) -> OrderReport | None:
+        with Call(Operation.QUERY):
+            return await self._venue.find(self._client_of(reference.account), reference)
+
+    async def open_orders(self, account: str, symbol: str | None = None) -> list[OrderReport]:
+        with Call(Operation.QUERY):
+            return await self._venue.open_orders(self._client_of(account), symbol)
+
+    async def close(self) -> None:
+        for wire in self._wires.values():
+            await wire.close()
+
+    # What the transport hands over
+
+    def read(self, client: Any, account: str, reply: Reply, call: Call, request: dict[str, Any]) -> Any:
+        if self.on_usage is not None:
+            usage = self._venue.usage(reply.headers)
+            if usage:
+                # Not here and now: a listener that fails must not take the reply with it.
+                asyncio.get_running_loop().call_soon(self.on_usage, usage, account)
+        decoded = decode(reply)
+        failure: ExchangeFailure | None
+        if decoded is None:
+            failure = foreign_reply(reply, self._venue.errors, self._clock.now_ms())
+        else:
+            failure = self._venue.failure_in(
+                client, reply, decoded, call.operation, request, self._clock.now_ms()
+            )
+        if failure is not None:
+            raise ExchangeFailure(
+                failure.outcome,
+                failure.code,
+                scrub(failure.message),
+                status=failure.status,
+                retry_after_ms=failure.retry_after_ms,
+                per_account=failure.per_account,
+            )
+        return decoded
+
+    def after_sign(self, path: str, method: str, signed: dict[str, Any], call: Call) -> None:
+        self._venue.after_sign(path, method, signed, call)
+
+    def _check_params(self, params: Mapping[str, Any]) -> None:
+        names = forbidden_params(self._settings.venue, params, self._settings.allowed_params)
+        if names:
+            raise refused(
+                "params_not_allowed", f"params {', '.join(names)}: not among those allowed for {self.name}"
+            )
+
+    def _client_of(self, account: str) -> Any:
+        client = self._clients.get(account)
+        if client is None:
+            known = ", ".join(sorted(self._settings.accounts)) or "none"
+            raise refused(
+                "unknown_account", f"exchange {self.name} has no account {account!r}: it has {known}"
+            )
+        return client
+
+    def _client(self, account: str) -> Any:
+        settings = self._settings
+        base = getattr(ccxt.async_support, settings.venue)
+        # `wire` belongs to the class: ccxt's constructor asks for the time already.
+        kind = type(f"Wired_{settings.venue}", (WiredClient, base), {"wire": self._wires[account]})
+        keys = settings.accounts.get(account)
+        client = kind(
+            {
+                "apiKey": keys.key.reveal() if keys else "",
+                "secret": keys.secret.reveal() if keys else "",
+                "password": keys.password.reveal() if keys and keys.password else "",
+                "enableRateLimit": False,
+                "timeout": settings.timeout_ms,
+                "options": {"maxRetriesOnFailure": 0, "adjustForTimeDifference": False},
+            }
+        )
+        self._venue.configure(client, settings)
+        if settings.base_url is not None:
+            client.urls["api"] = redirected(client.urls["api"], settings.base_url)
+        return client
+
+
+def _promises(exchange: CcxtExchange) -> Exchange:
+    return exchange  # mypy checks here that the class keeps the protocol

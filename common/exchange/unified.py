@@ -1,0 +1,182 @@
+"""Any other venue, through ccxt's unified methods alone: nothing of it was verified, so nothing is taken for certain.
+
+It has no receive window that we know, so a lost reply parks its lane until somebody looks. Of ccxt's exception
+classes only the few are verdicts here that can't also stand for "it happened".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from ccxt.base import errors as ccxt_errors
+
+from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
+from common.exchange.classify import SHOWN_LENGTH, ErrorTable, Operation, Reply, VenueError, classify
+from common.exchange.venue import (
+    ZERO,
+    Venue,
+    base_amount,
+    contracts_of,
+    decimal_in,
+    market_of,
+    positive,
+    same_order,
+    status_in,
+    text_in,
+    wire_text,
+)
+from orderlane.orders import OrderStatus
+
+_STATUSES: Final = {
+    "open": OrderStatus.ACTIVE,
+    "closed": OrderStatus.FILLED,
+    "canceled": OrderStatus.CANCELED,
+    "canceling": OrderStatus.ACTIVE,
+    "expired": OrderStatus.EXPIRED,
+    "rejected": OrderStatus.REJECTED,
+    "None": OrderStatus.ACTIVE,
+}
+"""ccxt's unified order status; many venues answer a new order with ids alone, which ccxt shows as None."""
+
+_VERDICTS: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
+    (ccxt_errors.RateLimitExceeded, Outcome.THROTTLED),
+    (ccxt_errors.OrderNotFound, Outcome.NOT_FOUND),
+    (ccxt_errors.InsufficientFunds, Outcome.REFUSED),
+    (ccxt_errors.AuthenticationError, Outcome.REFUSED),
+    (ccxt_errors.BadSymbol, Outcome.REFUSED),
+)
+"""InvalidOrder is not among them: duplicates of an order that is there come as that."""
+
+
+class Unified(Venue):
+    """A venue without a file of its own."""
+
+    errors: ClassVar[ErrorTable] = ErrorTable(outcomes={})
+
+    def failure_in(
+        self,
+        client: Any,
+        reply: Reply,
+        decoded: Any,
+        operation: Operation,
+        request: dict[str, Any],
+        now_ms: int,
+    ) -> ExchangeFailure | None:
+        body = reply.body.decode(errors="replace")
+        try:
+            client.handle_errors(
+                reply.status, "", request["url"], request["method"], dict(reply.headers), body, decoded,
+                request["headers"], request["body"],
+            )  # fmt: skip
+        except ccxt_errors.BaseError as error:
+            return _failure(error, reply, self.errors, operation, now_ms)
+        return classify(reply, None, self.errors, operation, now_ms)
+
+    def error_in(self, decoded: Any) -> VenueError | None:
+        return None
+
+    async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
+        market = market_of(client, request.symbol)
+        params: dict[str, Any] = {**request.params, "clientOrderId": request.client_order_id}
+        if request.time_in_force is not None:
+            params["timeInForce"] = str(request.time_in_force)
+        if request.reduce_only:
+            params["reduceOnly"] = True
+        if request.trigger_price is not None:
+            trigger = "stopLossPrice" if request.type.startswith("stop") else "takeProfitPrice"
+            params[trigger] = wire_text(request.trigger_price)
+        order = await client.create_order(
+            request.symbol,
+            "limit" if request.type.has_price else "market",
+            str(request.side),
+            wire_text(contracts_of(market, request.amount)),
+            wire_text(request.price) if request.price is not None else None,
+            params,
+        )
+        if order.get("clientOrderId"):
+            same_order(request.client_order_id, str(order["clientOrderId"]))
+        return _report(order, market, request.client_order_id)
+
+    async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
+        order_id = reference.exchange_order_id
+        if not order_id:
+            found = await self.find(client, reference)
+            if found is None:
+                raise ExchangeFailure(
+                    Outcome.NOT_FOUND, "not_listed", "no order of this client order id is listed"
+                )
+            order_id = found.exchange_order_id
+        await client.cancel_order(order_id, reference.symbol, _trigger(reference))
+        return None
+
+    async def cancel_all(self, client: Any, symbol: str, at_ms: int) -> None:
+        # One by one: what a venue cancels when told "all" differs from venue to venue.
+        for report in await self.open_orders(client, symbol):
+            try:
+                await client.cancel_order(report.exchange_order_id, symbol)
+            except ExchangeFailure as failure:
+                if failure.outcome is not Outcome.NOT_FOUND:
+                    raise
+
+    async def find(self, client: Any, reference: OrderReference) -> OrderReport | None:
+        market = market_of(client, reference.symbol)
+        if reference.exchange_order_id:
+            try:
+                order = await client.fetch_order(
+                    reference.exchange_order_id, reference.symbol, _trigger(reference)
+                )
+            except ExchangeFailure as failure:
+                if failure.outcome is Outcome.NOT_FOUND:
+                    return None
+                raise
+            return _report(order, market, reference.client_order_id)
+        listings = [client.fetch_open_orders]
+        listings += [client.fetch_closed_orders] if client.has.get("fetchClosedOrders") else []
+        for listing in listings:
+            for order in await listing(reference.symbol):
+                if order.get("clientOrderId") == reference.client_order_id:
+                    return _report(order, market, reference.client_order_id)
+        return None
+
+    async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
+        orders = await client.fetch_open_orders(symbol)
+        return [
+            _report(order, client.markets.get(order["symbol"]) or {"symbol": str(order["symbol"])}, "")
+            for order in orders
+        ]
+
+
+def _failure(
+    error: ccxt_errors.BaseError, reply: Reply, table: ErrorTable, operation: Operation, now_ms: int
+) -> ExchangeFailure:
+    code = type(error).__name__
+    outcome = next((outcome for kind, outcome in _VERDICTS if isinstance(error, kind)), Outcome.UNKNOWN)
+    certain = ErrorTable(outcomes={code: outcome}, default_retry_after_ms=table.default_retry_after_ms)
+    failure = classify(reply, VenueError(code, str(error)[:SHOWN_LENGTH]), certain, operation, now_ms)
+    return failure or ExchangeFailure(Outcome.UNKNOWN, code, str(error)[:SHOWN_LENGTH], status=reply.status)
+
+
+def _trigger(reference: OrderReference) -> dict[str, bool]:
+    return {"trigger": True} if reference.conditional else {}
+
+
+def _report(order: Mapping[str, Any], market: Mapping[str, Any], client_order_id: str) -> OrderReport:
+    status = status_in(_STATUSES, order.get("status"))
+    amount, filled = decimal_in(order, "amount"), decimal_in(order, "filled") or ZERO
+    return OrderReport(
+        client_order_id=str(order.get("clientOrderId") or client_order_id),
+        exchange_order_id=text_in(order, "id"),
+        symbol=str(market["symbol"]),
+        status=OrderStatus.PARTIAL if status is OrderStatus.ACTIVE and filled else status,
+        amount=base_amount(market, amount) if amount is not None else None,
+        price=positive(decimal_in(order, "price")),
+        filled=base_amount(market, filled),
+        average=positive(decimal_in(order, "average")),
+        fees={
+            str(fee["currency"]): decimal_in(fee, "cost") or ZERO
+            for fee in order.get("fees") or ()
+            if fee.get("currency") and fee.get("cost")
+        },
+        exchange_at=int(order.get("lastUpdateTimestamp") or order.get("timestamp") or 0),
+    )

@@ -1,0 +1,265 @@
+"""The journal: every state change of an order, written once, with its events, behind the fence.
+
+A write names the version it stands on and carries a token of its own. A reply that is lost is asked for again
+with the same token, so the write happens once and its answer is not lost. Merging what the exchange says into
+a record is pure (`apply_report`); only `Journal` touches Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import secrets
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from common.exchange.base import OrderReport
+from common.lanes import RETRY_SECONDS, Dispatcher, Hold, LeaseLost, lane_keys, read_run
+from common.telemetry import log_transition
+from common.redis import REPLY_LOST, Argument, ScriptRunner
+from orderlane.events import Event, encode_event, order_event
+from orderlane.intents import Intent, encode_intent
+from orderlane.keys import Keys
+from orderlane.orders import TRANSITIONS, Order, OrderStatus, Reason, decode_order, encode_record
+
+_PROGRESS: Final = {
+    OrderStatus.QUEUED: 0,
+    OrderStatus.SUBMITTED: 1,
+    OrderStatus.UNKNOWN: 1,
+    OrderStatus.ACTIVE: 2,
+    OrderStatus.PARTIAL: 3,
+}
+
+
+class Then(StrEnum):
+    """What becomes of the lane with the write: `begin` marks the entry as begun, `finish` ends it."""
+
+    KEEP = "keep"
+    BEGIN = "begin"
+    FINISH = "finish"
+    PARK = "park"
+
+
+class Written(Struct, frozen=True):
+    """The write stands. `order` has its new version; `next` is the lane's next run, after `finish`."""
+
+    order: Order
+    next: Hold | None
+
+
+class Conflict(Struct, frozen=True):
+    """Nothing was written: the record is not what the writer thought; this is how it stands (None: there is none)."""
+
+    current: Order | None
+    digest: str
+
+
+def digest_of(intent: Intent) -> str:
+    """A fingerprint of what was asked: the same id with another digest is another intent under a used id."""
+    return hashlib.sha256(encode_intent(intent)).hexdigest()[:16]
+
+
+def apply_report(order: Order, report: OrderReport, now_ms: int) -> Order | None:
+    """The record after what the exchange said; None when that is nothing new.
+
+    Records only move forward: fills only grow, a terminal status stays (a later report may only raise its
+    fills), and a report older than what is known changes nothing but fills.
+    """
+    more_filled = report.filled > order.filled
+    status = report.status if _is_progress(order.status, report.status) else order.status
+    first_id = bool(report.exchange_order_id) and not order.exchange_order_id
+    resized = _is_resized(order, report)
+    if status == order.status and not (more_filled or first_id or resized):
+        return None
+    if status is OrderStatus.QUEUED:
+        # Sent, but the journal forgot it (a Redis that lost its last second): its lane asks before it sends.
+        return None
+    return msgspec.structs.replace(
+        order,
+        status=status,
+        exchange_order_id=report.exchange_order_id or order.exchange_order_id,
+        amount=report.amount if resized and report.amount else order.amount or report.amount,
+        price=report.price if resized and report.price else order.price,
+        filled=max(report.filled, order.filled),
+        average=(report.average or order.average) if more_filled or order.average is None else order.average,
+        fees=report.fees if more_filled and report.fees else order.fees or report.fees,
+        reason=None if order.status is OrderStatus.UNKNOWN else order.reason,
+        times=msgspec.structs.replace(
+            order.times, exchange_at=max(report.exchange_at, order.times.exchange_at), updated_at=now_ms
+        ),
+    )
+
+
+def _is_progress(before: OrderStatus, after: OrderStatus) -> bool:
+    if before == after or after not in TRANSITIONS[before]:
+        return False
+    return after.terminal or _PROGRESS[after] > _PROGRESS.get(before, 99)
+
+
+def _is_resized(order: Order, report: OrderReport) -> bool:
+    """An amend that the exchange reports: newer than what is known, and another amount or price."""
+    if order.status.terminal or report.exchange_at <= order.times.exchange_at:
+        return False
+    if report.amount is not None and order.amount is not None and report.amount != order.amount:
+        return True
+    return bool(report.price and order.price and report.price != order.price)
+
+
+class Journal:
+    """Order records of one exchange. With a dispatcher its writes are fenced; without one (sync, user streams)
+    they rely on the version alone and hold no lane."""
+
+    def __init__(
+        self, runner: ScriptRunner, keys: Keys, *, retention_ms: int, dispatcher: Dispatcher | None = None
+    ) -> None:
+        self._runner = runner
+        self._keys = keys
+        self._retention_ms = retention_ms
+        self._dispatcher = dispatcher
+        self._writer = dispatcher.worker_id if dispatcher else f"outside:{secrets.token_hex(6)}"
+        self._count = itertools.count(1)
+
+    async def read(self, client_order_id: str) -> Order | None:
+        """The record as it stands, or None."""
+        return (await self.read_many([client_order_id]))[0]
+
+    async def open_orders(self, account: str) -> list[Order]:
+        """The records of the account that have not ended, least recently changed first."""
+        ids: list[Any] = await self._runner.client.zrange(self._keys.open(account), 0, -1)
+        return [order for order in await self.read_many([name.decode() for name in ids]) if order is not None]
+
+    async def read_many(self, client_order_ids: Sequence[str]) -> list[Order | None]:
+        """Records by client order id, in one round trip; None where there is none."""
+        async with self._runner.client.pipeline(transaction=False) as pipeline:
+            for client_order_id in client_order_ids:
+                pipeline.hgetall(self._keys.order(client_order_id))
+            found = await pipeline.execute() if client_order_ids else []
+        return [decode_order(fields) if fields else None for fields in found]
+
+    async def write(
+        self,
+        order: Order,
+        before: Order | None,
+        *,
+        hold: Hold | None = None,
+        then: Then = Then.KEEP,
+        extra_events: Sequence[Event] = (),
+    ) -> Written | Conflict:
+        """Bring the record from `before` (None: new, or QUEUED by this entry) to `order`, with its event.
+
+        Raises:
+            LeaseLost: the lane is no longer this worker's; nothing was written (or its answer came too late).
+            redis.exceptions.RedisError: without a hold, no answer came: the write may stand.
+        """
+        event = order_event(
+            order,
+            before.status if before else OrderStatus.QUEUED,
+            at=order.times.updated_at,
+            worker=self._writer,
+        )
+        leaving = _may_leave(order.status, before)
+        arguments: list[Argument] = [
+            order.client_order_id, self._token(), order.intent.lane, hold.owner if hold else "",
+            self._dispatcher.worker_id if self._dispatcher and hold else "",
+            str(before.version) if before else "new",
+            leaving, order.status.value, hold.entry if hold else order.entry, hold.rank if hold else "",
+            digest_of(order.intent), encode_record(order),
+            self._retention_ms if order.status.terminal else 0, then.value,
+            encode_event(event), *(encode_event(extra) for extra in extra_events),
+        ]  # fmt: skip
+        reply = await self._ask("transition", self._order_keys(order), arguments, hold)
+        if reply[0] == b"fenced":
+            raise LeaseLost(self._writer)
+        if reply[0] == b"conflict":
+            return _read_conflict(reply[1:])
+        log_transition(event)
+        _, version, _, following = reply
+        entry = hold.entry if hold else order.entry
+        return Written(
+            msgspec.structs.replace(order, version=int(version), entry=entry),
+            read_run(following, hold.owner) if hold else None,
+        )
+
+    async def close_entry(
+        self, hold: Hold, *, dead: Reason | None = None, events: Sequence[Event] = ()
+    ) -> Hold | None:
+        """End the entry in hand without touching a record, burying it in `dead` when a reason is given.
+
+        Raises:
+            LeaseLost: the lane is no longer this worker's.
+        """
+        assert self._dispatcher is not None, "only a worker that holds a lane can end an entry"
+        reply = await self._ask(
+            "close_entry",
+            [*lane_keys(self._keys), self._keys.events, self._keys.dead],
+            [
+                hold.lane, hold.owner, self._dispatcher.worker_id, hold.entry, hold.rank,
+                msgspec.json.encode(dead) if dead else "", *(encode_event(event) for event in events),
+            ],
+            hold,
+        )  # fmt: skip
+        if reply[0] == b"fenced":
+            raise LeaseLost(self._writer)
+        return read_run(reply[1], hold.owner)
+
+    async def advance(self, client_order_id: str, report: OrderReport, now_ms: int) -> Order | None:
+        """Merge what the exchange says into a record this process holds no lane for; the record, None if there is none.
+
+        Raises:
+            redis.exceptions.RedisError: no answer; the next report says it again.
+        """
+        current = await self.read(client_order_id)
+        while current is not None:
+            merged = apply_report(current, report, now_ms)
+            if merged is None:
+                return current
+            result = await self.write(merged, current)
+            if isinstance(result, Written):
+                return result.order
+            current = result.current
+        return None
+
+    def _token(self) -> str:
+        return f"{self._writer}/{next(self._count)}"
+
+    def _order_keys(self, order: Order) -> list[str]:
+        return [
+            *lane_keys(self._keys),
+            self._keys.order(order.client_order_id),
+            self._keys.open(order.intent.account),
+            self._keys.unknown,
+            self._keys.events,
+        ]
+
+    async def _ask(self, script: str, keys: list[str], arguments: list[Argument], hold: Hold | None) -> Any:
+        """Run a script that is safe to repeat until it answers, or until the lease no longer covers it."""
+        for attempt in itertools.count():
+            try:
+                return await self._runner.run(script, keys, arguments)
+            except REPLY_LOST:
+                if hold is None or self._dispatcher is None:
+                    raise
+                self._dispatcher.require_lease()
+                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+        raise AssertionError("unreachable")
+
+
+def _may_leave(status: OrderStatus, before: Order | None) -> str:
+    """The statuses this write may leave, for the script; a terminal one only for itself (fills corrected upwards)."""
+    allowed = {known.value for known, following in TRANSITIONS.items() if status in following}
+    if before is not None and before.status == status:
+        allowed.add(status.value)
+    return " ".join(sorted(allowed))
+
+
+def _read_conflict(reply: Sequence[bytes]) -> Conflict:
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    if not fields:
+        return Conflict(None, "")
+    return Conflict(decode_order(fields), fields.get(b"digest", b"").decode())

@@ -1,0 +1,226 @@
+"""Dispatch: how a worker gets lanes to run, keeps its lease, and gives them back.
+
+A worker id is new at each start (`host:pid:random`) and never returns once its lease has ended: equality of
+`worker id#grant` with the lane's owner is the whole fence. What is decided here is decided inside Redis, by the
+scripts; this module keeps the worker's own side of it: its lease by the monotonic clock, its count of grants,
+and what to do when a reply is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from common.redis import REPLY_LOST, ScriptRunner
+from orderlane.keys import Keys
+
+READ_COUNT: Final = 256
+"""New stream entries sorted into lanes by one call of take: bounds how long it holds Redis."""
+LEASE_USE: Final = 0.95
+"""The part of the lease a worker relies on: its clock and Redis' need not run at the same speed."""
+RETRY_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+LEASE_LOST_MESSAGE: Final = (
+    "the lease ended before it was renewed (Redis was away, or this process stood still): other workers run its "
+    "lanes now, so it writes nothing more and starts over under a new id"
+)
+
+
+class LeaseLost(Exception):
+    """This worker id is over. Nothing it still holds may be sent or written."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"worker {worker_id}: {LEASE_LOST_MESSAGE}")
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """One lane's head entry, in the hands of this worker: nobody else may send for this lane.
+
+    `rank` is `!` when the entry has begun before (a replay), else its urgency, `0` to `9`. `deaths` counts
+    the workers that died with this entry in hand. `fields` are the stream entry's, empty when someone deleted it.
+    """
+
+    lane: str
+    owner: str
+    rank: str
+    entry: str
+    deaths: int
+    fields: tuple[bytes, ...]
+    again: bool = False
+    """This worker has tried it before in this life, so its record must be read first."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a request may have been sent for it already."""
+        return self.rank == "!" or self.again
+
+    @property
+    def entry_ms(self) -> int:
+        """When Redis accepted the entry: the first part of its stream id."""
+        return int(self.entry.partition("-")[0])
+
+
+class Doubt(Struct, frozen=True):
+    """Since when, and for entries up to which time, the journal may have been rolled back; zeros when never."""
+
+    since_ms: int = 0
+    before_ms: int = 0
+
+    def covers(self, hold: Hold) -> bool:
+        return hold.entry_ms <= self.before_ms
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """The answer of one take: the runs given, where the streams end, how many dead workers it buried, and
+    whether the stream may hold more entries that no lane has yet."""
+
+    runs: tuple[Hold, ...]
+    last_intent: str
+    last_bell: str
+    reaped: int
+    more: bool
+
+
+def lane_keys(keys: Keys) -> list[str]:
+    """The keys every script that moves lanes declares, in its order."""
+    return [
+        keys.intents, keys.waiting, keys.owners, keys.ready, keys.workers, keys.load, keys.hungry, keys.grants,
+        keys.bell, keys.parked,
+    ]  # fmt: skip
+
+
+def new_worker_id() -> str:
+    host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(6)}"
+
+
+def read_run(run: Sequence[Any], owner: str) -> Hold | None:
+    """A script's run `{lane, rank, entry, deaths, fields}` as a Hold; None for `{}`, a lane that was freed."""
+    if not run:
+        return None
+    lane, rank, entry, deaths, fields = run
+    return Hold(
+        lane=lane.decode(), owner=owner, rank=rank.decode(), entry=entry.decode(), deaths=int(deaths),
+        fields=tuple(fields),
+    )  # fmt: skip
+
+
+class Dispatcher:
+    """One worker id's side of dispatch. After `LeaseLost` it is of no more use: make a new one."""
+
+    def __init__(self, runner: ScriptRunner, keys: Keys, *, lease_ms: int) -> None:
+        self.worker_id = new_worker_id()
+        self.keys = keys
+        self.doubt = Doubt()
+        self._runner = runner
+        self._lease_ms = lease_ms
+        self._lease_until = time.monotonic() + lease_ms / 1000 * LEASE_USE
+        self._grant = 0
+        self._joined = False
+        self._clock_offset_ms = 0
+
+    def owner(self, grant: int | None = None) -> str:
+        return f"{self.worker_id}#{self._grant if grant is None else grant}"
+
+    def lease_lives(self) -> bool:
+        """Whether the lease certainly still lives, by the monotonic clock (which runs on while a process is stopped)."""
+        return time.monotonic() < self._lease_until
+
+    def require_lease(self) -> None:
+        """Raise LeaseLost unless the lease certainly lives: to be called right before anything leaves this process."""
+        if not self.lease_lives():
+            raise LeaseLost(self.worker_id)
+
+    def seconds_since_renewal(self) -> float:
+        """How long ago the last renewal that succeeded was asked for."""
+        return time.monotonic() - (self._lease_until - self._lease_ms / 1000 * LEASE_USE)
+
+    def redis_now_ms(self) -> int:
+        """Redis' clock as last seen plus what has passed since: the clock of deadlines, the same for all workers."""
+        return int(time.monotonic() * 1000) + self._clock_offset_ms
+
+    async def take(self, want: int) -> Taken:
+        """Renew the lease, and get up to `want` lanes.
+
+        Raises:
+            LeaseLost: the lease has ended; nothing was given.
+            redis.exceptions.RedisError: no answer; what it may have given has been released again.
+        """
+        self._grant += 1
+        asked_at = time.monotonic()
+        try:
+            answer = await self._runner.run(
+                "take",
+                [*lane_keys(self.keys), self.keys.control],
+                [
+                    self.worker_id,
+                    self._grant,
+                    want,
+                    self._lease_ms,
+                    "" if self._joined else "join",
+                    READ_COUNT,
+                ],
+            )
+        except REPLY_LOST:
+            await self._release_grant(self._grant)
+            raise
+        if answer[0] != b"ok":
+            raise LeaseLost(self.worker_id)
+        self._joined = True
+        self._renewed(asked_at)
+        _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, *runs = answer
+        self._clock_offset_ms = int(now) - int(asked_at * 1000)
+        self.doubt = Doubt(int(doubt_from), int(doubt_before))
+        holds = [read_run(run, self.owner()) for run in runs]
+        return Taken(
+            runs=tuple(hold for hold in holds if hold is not None),
+            last_intent=last_intent.decode(),
+            last_bell=last_bell.decode(),
+            reaped=int(reaped),
+            more=int(read) >= READ_COUNT,
+        )
+
+    async def heartbeat(self) -> None:
+        """Renew the lease.
+
+        Raises:
+            LeaseLost: it had ended.
+            redis.exceptions.RedisError: no answer; the lease may have been renewed, but must not be relied on.
+        """
+        asked_at = time.monotonic()
+        renewed = await self._runner.run("heartbeat", [self.keys.workers], [self.worker_id, self._lease_ms])
+        if not renewed and self._joined:
+            raise LeaseLost(self.worker_id)
+        if renewed:
+            self._renewed(asked_at)
+
+    async def release_all(self) -> int:
+        """Give every lane back and leave the pool; how many lanes that were. Nothing may be sent afterwards."""
+        self._lease_until = 0.0
+        return int(await self._runner.run("release", lane_keys(self.keys), [self.worker_id, "all", 0]))
+
+    def _renewed(self, asked_at: float) -> None:
+        self._lease_until = asked_at + self._lease_ms / 1000 * LEASE_USE
+
+    async def _release_grant(self, grant: int) -> None:
+        """Undo a take whose answer was lost, and refuse it should it arrive late; repeated until answered."""
+        for attempt in range(1_000_000):
+            self.require_lease()
+            try:
+                await self._runner.run(
+                    "release",
+                    lane_keys(self.keys),
+                    [self.worker_id, grant, 0 if self._joined else self._lease_ms],
+                )
+                return
+            except (RedisError, OSError):
+                # Whatever it is: given up, the lanes of this grant would wait for as long as this worker lives.
+                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])

@@ -1,0 +1,85 @@
+-- How a stream entry finds its place: its lane, its rank in it, and what it must not pass.
+-- KEYS: none of its own; uses the table `k` of lane.lua, which the including script also includes.
+-- ARGV: none.
+-- Returns: nothing; it only defines local functions.
+-- Safe to run twice: an entry enqueued again takes the same place, which is no change.
+
+local URGENT, NORMAL = 2, 5
+local MAX_PAYLOAD_BYTES = 65536
+local LOOK_BEHIND = 256
+
+-- The intent in an entry, as a table, or nil where its JSON or its lane can't be read.
+local function read_intent(fields)
+    if #fields ~= 2 or fields[1] ~= 'intent' or #fields[2] > MAX_PAYLOAD_BYTES then
+        return nil
+    end
+    local ok, intent = pcall(cjson.decode, fields[2])
+    if not ok or type(intent) ~= 'table' then
+        return nil
+    end
+    local account, symbol = intent.account, intent.symbol
+    if type(account) ~= 'string' or type(symbol) ~= 'string' or #account > 64 or #symbol > 64
+        or not string.match(account, '^[%w._-]+$') or not string.match(symbol, '^[%w._/:-]+$') then
+        return nil
+    end
+    return intent
+end
+
+local function urgency_of(intent)
+    local given = intent.priority
+    if type(given) == 'number' and given >= 0 and given <= 9 and given == math.floor(given) then
+        return math.abs(given) -- JSON knows -0, and its text is no rank
+    end
+    if intent.kind == 'cancel' or intent.kind == 'cancel_all' or intent.reduce_only == true then
+        return URGENT
+    end
+    return NORMAL
+end
+
+-- Whether `later` loses its meaning when it passes `earlier`, which still waits.
+local function depends(later, earlier)
+    if later.kind == 'cancel' or later.kind == 'amend' then
+        return earlier.id == later.target or (earlier.target == later.target and earlier.kind == later.kind)
+    end
+    if later.kind == 'cancel_all' then
+        return true
+    end
+    if earlier.kind == 'cancel_all' then
+        return later.kind == 'place'
+    end
+    return later.reduce_only == true and earlier.kind == 'place' and earlier.reduce_only ~= true
+        and (later.strategy or '') == (earlier.strategy or '')
+end
+
+-- The rank under which an intent may wait: its urgency, lowered to that of what it would pass but needs first.
+local function rank_of(k, lane, intent)
+    local urgency = urgency_of(intent)
+    if urgency >= 9 then
+        return urgency
+    end
+    local from, to = '[' .. lane .. '\0' .. (urgency + 1), '(' .. lane .. '\0:'
+    local passed = redis.call('ZREVRANGEBYLEX', k.waiting, to, from, 'LIMIT', 0, LOOK_BEHIND + 1)
+    if #passed > LOOK_BEHIND then
+        return tonumber(string.sub(passed[1], #lane + 2, #lane + 2))
+    end
+    for _, waiting in ipairs(passed) do
+        local rest = string.sub(waiting, #lane + 2)
+        local entry = entry_of(string.sub(rest, 2))
+        local found = redis.call('XRANGE', k.intents, entry, entry)[1]
+        local earlier = found and read_intent(found[2])
+        if earlier and depends(intent, earlier) then
+            return tonumber(string.sub(rest, 1, 1))
+        end
+    end
+    return urgency
+end
+
+local function enqueue(k, entry, fields)
+    local intent = read_intent(fields)
+    local lane = intent and (intent.account .. '|' .. intent.symbol) or ('!' .. entry)
+    local rank = intent and rank_of(k, lane, intent) or NORMAL
+    redis.call('ZADD', k.waiting, 0, member(lane, rank, entry))
+    if redis.call('HEXISTS', k.owners, lane) == 0 then
+        make_ready(k, lane)
+    end
+end

@@ -1,0 +1,14 @@
+-- Renews a worker's lease, unless it has ended: a worker that was away too long must start over under a new id.
+-- KEYS: 1 workers
+-- ARGV: 1 worker id  2 lease, ms
+-- Returns: 1 when renewed, 0 when the lease has ended or the id is not known.
+-- Safe to run twice: it sets the lease's end, it adds nothing to it.
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not lease or tonumber(lease) < now then
+    return 0
+end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
+return 1

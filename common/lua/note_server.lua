@@ -1,0 +1,22 @@
+-- Notes which Redis server holds the pool. A new one (restart, failover) may have forgotten its last second: from
+-- then until the end of the grace time every intent is asked for at the exchange before it is first sent.
+-- KEYS: 1 control  2 events
+-- ARGV: 1 run id of the server this connection reached  2 run id this process met last, or ``  3 grace, ms
+--       4 event (JSON) to publish when the server changed
+-- Returns: 1 when the server changed, 0 when it is the one known (or the first ever).
+-- Safe to run twice: the second run finds the run id noted.
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local noted = redis.call('HGET', KEYS[1], 'run_id')
+if noted == ARGV[1] then
+    return 0
+end
+redis.call('HSET', KEYS[1], 'run_id', ARGV[1])
+if not noted and (ARGV[2] == '' or ARGV[2] == ARGV[1]) then
+    return 0
+end
+redis.call('HSET', KEYS[1], 'doubt_from', string.format('%.0f', now),
+    'doubt_before', string.format('%.0f', now + tonumber(ARGV[3])))
+redis.call('XADD', KEYS[2], '*', 'event', ARGV[4])
+return 1

@@ -1,0 +1,92 @@
+"""Looking at orders, and at what needs no pool at all: the schema of intents and an order's id."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import msgspec
+
+from orderlane.cli.operator import Operator, pool_options
+from orderlane.cli.render import order_detail, order_table
+from orderlane.errors import OrderNotFound
+from orderlane.events import Event
+from orderlane.identity import as_text, as_uuid, client_order_id_bytes
+from orderlane.intents import intent_schema
+from orderlane.keys import EVENT_FIELD
+from orderlane.orders import Order
+from orderlane.waiting import read_event
+
+
+@click.command()
+@click.argument("intent_id", metavar="INTENT")
+@pool_options()
+@click.pass_obj
+def get(operator: Operator, intent_id: str) -> None:
+    """Show the order of an intent as it stands.
+
+    An intent that was appended to the stream without a client has no record until a worker has begun it.
+    """
+    order = operator.client.get(intent_id)
+    if order is None:
+        places = operator.link.places(operator.exchange, operator.account)
+        raise OrderNotFound(intent_id, [(place.exchange, place.account) for place in places])
+    operator.show(order, lambda: order_detail(order))
+
+
+@click.command()
+@click.option("--open", "only_open", is_flag=True, help="All that were begun and have not ended, instead")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="At most so many (not with --open)")
+@pool_options()
+@click.pass_obj
+def orders(operator: Operator, only_open: bool, limit: int) -> None:
+    """Show orders: those changed last, the newest at the end."""
+    found = operator.client.open_orders() if only_open else _changed_last(operator, limit)
+    if operator.as_json:
+        for order in found:
+            operator.show(order, lambda: "")
+    elif found:
+        operator.console.print(order_table(found))
+    else:
+        operator.console.print("no open orders" if only_open else "no orders have changed lately")
+
+
+@click.command()
+@pool_options()
+@click.pass_obj
+def schema(operator: Operator) -> None:
+    """Print the JSON Schema of intents, for producers in other languages."""
+    click.echo(json.dumps(intent_schema(), indent=None if operator.as_json else 2))
+
+
+@click.command("id")
+@click.argument("intent_id", metavar="INTENT")
+@pool_options()
+@click.pass_obj
+def id_(operator: Operator, intent_id: str) -> None:
+    """Print the client order id that the order of an intent has on the exchange. Needs --exchange and --account."""
+    if operator.exchange is None or operator.account is None:
+        raise click.UsageError("give --exchange and --account: the id is computed from both and the intent's id")
+    identifier = client_order_id_bytes(operator.pool, operator.exchange, operator.account, intent_id)
+    text = as_text(identifier)
+    operator.show({"client_order_id": text, "uuid": as_uuid(identifier), "hex": identifier.hex()}, lambda: text)
+
+
+def _changed_last(operator: Operator, limit: int) -> list[Order]:
+    """The orders that the latest events speak of, by last change."""
+    keys: dict[str, None] = {}
+    link = operator.link
+    for exchange in link.named_exchanges(operator.exchange):
+        names = link.settings.keys(exchange)
+        for event in _latest_events(operator, names.events, 10 * limit):
+            if event.client_order_id and operator.account in (None, event.account):
+                keys[names.order(event.client_order_id)] = None
+    found = sorted(link.orders(list(keys)), key=lambda order: order.times.updated_at)
+    return found[-limit:]
+
+
+def _latest_events(operator: Operator, stream: str, count: int) -> list[Event]:
+    link = operator.link
+    entries = link.ask(lambda: link.redis.xrevrange(stream, count=count))
+    events = [read_event(entry) for entry in msgspec.convert(entries, list[tuple[bytes, dict[bytes, bytes]]])]
+    return [event for event in events if event is not None]

@@ -1,0 +1,126 @@
+"""The state of the pool at a glance, once or live."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from orderlane.cli.operator import Operator, pool_options
+from orderlane.cli.plain import json_line
+from orderlane.cli.render import moment, pairs, span, table
+from orderlane.errors import Unreachable
+from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read_status
+
+
+@click.command()
+@click.option("--watch", "live", is_flag=True, help="Refresh until Ctrl-C")
+@click.option("--interval", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="SECONDS", help="With --watch: how often")
+@pool_options()
+@click.pass_obj
+def status(operator: Operator, live: bool, interval: float) -> None:
+    """Show workers and their leases, backlog, lanes, unknown orders, token buckets and switches.
+
+    A bucket that is not shown is full.
+    """
+    now = read_status(operator.link, operator.exchange)
+    if not live:
+        operator.show(now, lambda: _shown(now))
+        return
+    with suppress(KeyboardInterrupt):
+        if operator.as_json:
+            _print_on(operator, now, interval)
+        else:
+            _refresh(operator, now, interval)
+
+
+def _print_on(operator: Operator, now: PoolStatus, interval: float) -> None:
+    while True:
+        click.echo(json_line(now))
+        time.sleep(interval)
+        now = read_status(operator.link, operator.exchange)
+
+
+def _refresh(operator: Operator, now: PoolStatus, interval: float) -> None:
+    with Live(_shown(now), console=operator.console, auto_refresh=False, screen=operator.console.is_terminal) as screen:
+        while True:
+            time.sleep(interval)
+            try:
+                now = read_status(operator.link, operator.exchange)
+                screen.update(_shown(now), refresh=True)
+            except Unreachable as error:
+                screen.update(Group(Text(f"{error}; still trying", "bold red"), _shown(now)), refresh=True)
+
+
+def _shown(now: PoolStatus) -> RenderableType:
+    heading = Text.assemble(("pool ", "dim"), (now.pool, "bold"), (f" at {now.address}, {moment(now.at)}", "dim"))
+    if not now.exchanges:
+        hint = Text("no exchange is registered: no worker has started yet, or give --exchange")
+        return Group(heading, Text(), hint)
+    parts: list[RenderableType] = [heading]
+    for exchange in now.exchanges:
+        parts += [Text(), *_exchange(exchange)]
+    return Group(*parts)
+
+
+def _exchange(one: ExchangeStatus) -> list[RenderableType]:
+    lanes = f"{one.lanes_owned} running, {one.lanes_ready} ready"
+    return [
+        Text(one.exchange, "bold underline"),
+        pairs(
+            [
+                ("backlog", _backlog(one)),
+                ("lanes", lanes),
+                ("parked", _alarm(one.lanes_parked, f"lanes, the first for {span(one.parked_since_ms)}")),
+                ("unknown", _alarm(one.unknown, f"orders, the first for {span(one.unknown_since_ms)}")),
+                ("dead letters", _alarm(one.dead, "(orderlane dead list)")),
+                ("open orders", ", ".join(f"{account} {count}" for account, count in one.open_orders.items())),
+                ("switches", ", ".join(f"{name}={value}" for name, value in one.control.items())),
+            ]
+        ),
+        *_workers(one),
+        *_buckets(one),
+    ]
+
+
+def _backlog(one: ExchangeStatus) -> str:
+    if not one.backlog:
+        return "0 intents"
+    unread = f", {one.unread} not yet in a lane" if one.unread else ""
+    return f"{one.backlog} intents, the oldest for {span(one.oldest_ms)}{unread}"
+
+
+def _alarm(count: int, text: str) -> Text:
+    return Text(f"{count} {text}", "bold red") if count else Text("0")
+
+
+def _workers(one: ExchangeStatus) -> list[RenderableType]:
+    if not one.workers:
+        return [Text("no worker: nothing is run until one starts", "bold red")]
+    made = table("worker", "lanes", "could take", "lease ends in", numbers=("lanes", "could take", "lease ends in"))
+    for worker in one.workers:
+        ended = worker.lease_ends_in_ms < 0
+        lease = Text(f"ended {span(-worker.lease_ends_in_ms)} ago", "red") if ended else Text(span(worker.lease_ends_in_ms))
+        made.add_row(worker.id, str(worker.lanes), str(worker.wants_lanes), lease)
+    return [Text(), made]
+
+
+def _buckets(one: ExchangeStatus) -> list[RenderableType]:
+    notice = [] if one.buckets_complete else [Text("too many keys in Redis to find every bucket", "yellow")]
+    if not one.buckets:
+        return list(notice)
+    made = table("bucket", "tokens", "full in", numbers=("tokens", "full in"))
+    for bucket in one.buckets:
+        made.add_row(f"{bucket.scope} {bucket.name}", *_level(bucket))
+    return [Text(), made, *notice]
+
+
+def _level(bucket: BucketStatus) -> tuple[Text, Text]:
+    if bucket.shut_for_ms is not None:
+        shut = Text(f"shut for {span(bucket.shut_for_ms)}", "bold red") if bucket.shut_for_ms else Text("open again")
+        return shut, Text()
+    return Text(str(bucket.tokens)), Text(span(bucket.full_in_ms))

@@ -1,0 +1,208 @@
+"""How a pool is doing, read from Redis alone: who works, what waits, what stands still."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from orderlane.keys import Keys
+from orderlane.pool_link import PoolLink
+
+SCAN_COUNT: Final = 1_000
+SCAN_LIMIT: Final = 200
+"""Buckets have no list of their own: they are looked for among all keys, in at most this many steps."""
+BUCKET_LINGER_MS: Final = 1_000
+"""How long a bucket's key outlives the moment at which it is full again."""
+
+
+class WorkerStatus(Struct, frozen=True, kw_only=True):
+    """A worker in the pool. A negative `lease_ends_in_ms`: it is gone, and its lanes are about to move."""
+
+    id: str
+    lanes: int
+    wants_lanes: int
+    lease_ends_in_ms: int
+
+
+class BucketStatus(Struct, frozen=True, kw_only=True):
+    """A token bucket that is not full, or a scope that is shut (`name` is `penalty`).
+
+    `tokens` is what it held when last used, `full_in_ms` how long it takes to fill up if it is left alone,
+    `shut_for_ms` for how long nothing of the scope may be sent.
+    """
+
+    scope: str
+    name: str
+    tokens: int | None = None
+    full_in_ms: int | None = None
+    shut_for_ms: int | None = None
+
+
+class ExchangeStatus(Struct, frozen=True, kw_only=True):
+    """One exchange of the pool. Times are ms; `oldest_ms` is the age of the oldest unfinished intent.
+
+    Of the `backlog` (unfinished intents), `unread` have not been sorted into a lane yet. `buckets_complete` is
+    False when Redis holds too many keys to look at all of them for buckets.
+    """
+
+    exchange: str
+    backlog: int
+    unread: int
+    oldest_ms: int | None
+    lanes_ready: int
+    lanes_owned: int
+    lanes_parked: int
+    parked_since_ms: int | None
+    unknown: int
+    unknown_since_ms: int | None
+    dead: int
+    open_orders: dict[str, int]
+    workers: list[WorkerStatus]
+    buckets: list[BucketStatus]
+    buckets_complete: bool
+    control: dict[str, str]
+
+
+class PoolStatus(Struct, frozen=True, kw_only=True):
+    """All exchanges of a pool at one moment, `at`: ms by Redis' clock."""
+
+    pool: str
+    address: str
+    at: int
+    exchanges: list[ExchangeStatus]
+
+
+def read_status(link: PoolLink, exchange: str | None = None) -> PoolStatus:
+    """The status of one exchange, or of all that workers have registered.
+
+    Raises:
+        Unreachable: Redis did not answer.
+    """
+    seconds, microseconds = link.ask(link.redis.time)
+    now_ms = seconds * 1000 + microseconds // 1000
+    return PoolStatus(
+        pool=link.settings.pool,
+        address=link.settings.address,
+        at=now_ms,
+        exchanges=[_read_exchange(link, one, now_ms) for one in link.named_exchanges(exchange)],
+    )
+
+
+def _read_exchange(link: PoolLink, exchange: str, now_ms: int) -> ExchangeStatus:
+    keys = link.settings.keys(exchange)
+    accounts = link.accounts(exchange)
+    replies = iter(link.ask(lambda: _ask_all(link, keys, accounts)))
+    backlog, waiting, first, ready, owned, parked, parked_first = (next(replies) for _ in range(7))
+    unknown, unknown_first, dead, workers, load, hungry, control = (next(replies) for _ in range(7))
+    buckets, complete = _read_buckets(link, keys, now_ms)
+    return ExchangeStatus(
+        exchange=exchange,
+        backlog=backlog,
+        unread=max(backlog - waiting, 0),
+        oldest_ms=max(now_ms - int(first[0][0].partition(b"-")[0]), 0) if first else None,
+        lanes_ready=ready,
+        lanes_owned=owned,
+        lanes_parked=parked,
+        parked_since_ms=_age(parked_first, now_ms),
+        unknown=unknown,
+        unknown_since_ms=_age(unknown_first, now_ms),
+        dead=dead,
+        open_orders=dict(zip(accounts, replies, strict=True)),
+        workers=_workers(workers, load, hungry, now_ms),
+        buckets=buckets,
+        buckets_complete=complete,
+        control={name.decode(): value.decode(errors="replace") for name, value in sorted(control.items())},
+    )
+
+
+def _ask_all(link: PoolLink, keys: Keys, accounts: Sequence[str]) -> list[Any]:
+    with link.redis.pipeline(transaction=False) as pipeline:
+        pipeline.xlen(keys.intents)
+        pipeline.zcard(keys.waiting)
+        pipeline.xrange(keys.intents, count=1)
+        pipeline.zcard(keys.ready)
+        pipeline.hlen(keys.owners)
+        pipeline.zcard(keys.parked)
+        pipeline.zrange(keys.parked, 0, 0, withscores=True)
+        pipeline.zcard(keys.unknown)
+        pipeline.zrange(keys.unknown, 0, 0, withscores=True)
+        pipeline.xlen(keys.dead)
+        pipeline.zrange(keys.workers, 0, -1, withscores=True)
+        pipeline.hgetall(keys.load)
+        pipeline.zrange(keys.hungry, 0, -1, withscores=True)
+        pipeline.hgetall(keys.control)
+        for account in accounts:
+            pipeline.zcard(keys.open(account))
+        return list(pipeline.execute())
+
+
+def _age(first: Sequence[Any], now_ms: int) -> int | None:
+    return max(now_ms - int(first[0][1]), 0) if first else None
+
+
+def _workers(
+    leases: Sequence[Any], load: Mapping[bytes, bytes], hungry: Sequence[Any], now_ms: int
+) -> list[WorkerStatus]:
+    wants = {worker: int(lanes) for worker, lanes in hungry}
+    return [
+        WorkerStatus(
+            id=worker.decode(),
+            lanes=int(load.get(worker, 0)),
+            wants_lanes=wants.get(worker, 0),
+            lease_ends_in_ms=int(lease_end) - now_ms,
+        )
+        for worker, lease_end in sorted(leases)
+    ]
+
+
+def _read_buckets(link: PoolLink, keys: Keys, now_ms: int) -> tuple[list[BucketStatus], bool]:
+    prefix = keys.bucket("", "").rstrip(":") + ":"
+    found, complete = _bucket_keys(link, prefix)
+
+    def read() -> list[Any]:
+        with link.redis.pipeline(transaction=False) as pipeline:
+            for key in found:
+                pipeline.hgetall(key)
+                pipeline.pttl(key)
+            return list(pipeline.execute())
+
+    replies = iter(link.ask(read) if found else [])
+    buckets = [
+        _bucket(key[len(prefix) :].decode(), fields, expires_ms, now_ms)
+        for key, fields, expires_ms in _in_threes(found, replies)
+        if fields
+    ]
+    return buckets, complete
+
+
+def _in_threes(keys: Sequence[bytes], replies: Iterator[Any]) -> Iterator[tuple[bytes, Any, Any]]:
+    for key in keys:
+        yield key, next(replies), next(replies)
+
+
+def _bucket_keys(link: PoolLink, prefix: str) -> tuple[list[bytes], bool]:
+    pattern = prefix.replace("[", r"\[") + "*"
+    found: set[bytes] = set()
+    cursor = 0
+    for _ in range(SCAN_LIMIT):
+        step: Any = link.ask(lambda at=cursor: link.redis.scan(at, match=pattern, count=SCAN_COUNT))  # type: ignore[misc]
+        cursor, keys = int(step[0]), step[1]
+        found.update(keys)
+        if cursor == 0:
+            return sorted(found), True
+    return sorted(found), False
+
+
+def _bucket(scope_and_name: str, fields: Mapping[bytes, bytes], expires_ms: int, now_ms: int) -> BucketStatus:
+    scope, _, name = scope_and_name.rpartition(":")
+    if b"until" in fields:
+        return BucketStatus(scope=scope, name=name, shut_for_ms=max(int(fields[b"until"]) - now_ms, 0))
+    return BucketStatus(
+        scope=scope,
+        name=name,
+        tokens=math.floor(int(fields[b"level"]) / int(fields[b"unit"])),
+        full_in_ms=max(expires_ms - BUCKET_LINGER_MS, 0),
+    )

@@ -1,0 +1,1 @@
+"""Running a whole pool on this machine, feeding it, and judging it by the exchange's own books."""

@@ -1,0 +1,155 @@
+"""A pool on a real Redis, cut down to its dispatch and its journal, for tests that play its workers by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.journal import Journal, Then, Written
+from common.lanes import Dispatcher, Hold
+from common.redis import Argument, ScriptRunner, connect_pool
+from orderlane.connection import connect
+from orderlane.identity import client_order_id
+from orderlane.intents import decode_intent
+from orderlane.keys import Keys
+from orderlane.orders import Order, OrderStatus
+
+LEASE_MS: Final = 600_000
+"""Longer than any test: leases end here only when a test ends them."""
+RETENTION_MS: Final = 3_600_000
+
+Fault = Literal["lost", "delayed"]
+"""`lost`: the call is executed and its reply dropped. `delayed`: the call arrives only after it was given up."""
+
+
+@dataclass
+class FaultyRunner(ScriptRunner):
+    """A runner that loses the next call of a script, as a broken connection does."""
+
+    faults: dict[str, Fault] = field(default_factory=dict)
+    sent: list[tuple[str, list[str], list[Argument]]] = field(default_factory=list)
+    """The calls that were lost: each may still arrive, for the first time or once more."""
+
+    async def run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        fault = self.faults.pop(name, None)
+        if fault is None:
+            return await super().run(name, keys, arguments)
+        self.sent.append((name, list(keys), list(arguments)))
+        if fault == "lost":
+            await super().run(name, keys, arguments)
+        raise RedisConnectionError("the reply was lost")
+
+    async def arrive(self) -> Any:
+        """Let the oldest lost call arrive at the server, once (more)."""
+        return await super().run(*self.sent.pop(0))
+
+
+class Bench:
+    """One exchange of one pool: workers come from `worker`, state is read with `snapshot`."""
+
+    def __init__(self, url: str, pool: str = "orderlane", exchange: str = "binance") -> None:
+        self.keys = Keys(exchange, pool)
+        self.client: redis.asyncio.Redis = connect_pool(url, self.keys, grace_ms=0)
+        self.runner = FaultyRunner(self.client)
+        self.admin = connect(url)
+        self.outside = Journal(self.runner, self.keys, retention_ms=RETENTION_MS)
+        self._number = 0
+
+    def worker(self, lease_ms: int = LEASE_MS) -> tuple[Dispatcher, Journal]:
+        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=lease_ms)
+        return dispatcher, Journal(
+            self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher
+        )
+
+    def add(self, lane: str = "main|BTC/USDT", **fields: object) -> str:
+        """Append an intent as a foreign producer does; its stream id."""
+        self._number += 1
+        payload = intent_json(lane, **{"id": f"n{self._number}"} | fields)
+        return self.append({"intent": payload})
+
+    def append(self, fields: dict[str, str | bytes]) -> str:
+        return bytes(self.admin.xadd(self.keys.intents, fields)).decode()  # type: ignore[arg-type]
+
+    def end_lease(self, worker_id: str) -> None:
+        """As if the worker had stood still for longer than its lease, which it does not know."""
+        self.admin.zadd(self.keys.workers, {worker_id: 1}, xx=True)
+
+    def order(self, hold: Hold, status: OrderStatus = OrderStatus.QUEUED) -> Order:
+        """The order of the intent in hand, not written yet."""
+        intent = decode_intent(hold.fields[1])
+        identifier = client_order_id(self.keys.pool, self.keys.exchange, intent.account, intent.id)
+        return Order(client_order_id=identifier, intent=intent, status=status)
+
+    async def begin(self, journal: Journal, hold: Hold) -> Order:
+        written = await journal.write(
+            self.order(hold, OrderStatus.SUBMITTED), None, hold=hold, then=Then.BEGIN
+        )
+        assert isinstance(written, Written), written
+        return written.order
+
+    async def finish(
+        self, journal: Journal, hold: Hold, order: Order, status: OrderStatus = OrderStatus.FILLED
+    ) -> Hold | None:
+        """Record an end of the order in hand; the lane's next run."""
+        done = msgspec.structs.replace(order, status=status)
+        written = await journal.write(done, order, hold=hold, then=Then.FINISH)
+        assert isinstance(written, Written), written
+        return written.next
+
+    async def run(self, journal: Journal, hold: Hold) -> Hold | None:
+        """Begin and finish what is in hand; the lane's next run."""
+        return await self.finish(journal, hold, await self.begin(journal, hold))
+
+    def snapshot(self) -> dict[str, Any]:
+        return snapshot(self.admin)
+
+    async def close(self) -> None:
+        self.admin.close()
+        await self.client.aclose()
+
+
+@asynccontextmanager
+async def bench_on(url: str, pool: str = "orderlane") -> AsyncIterator[Bench]:
+    bench = Bench(url, pool)
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
+def intent_json(lane: str, *, kind: str = "place", **fields: object) -> str:
+    account, _, symbol = lane.partition("|")
+    common = {"kind": kind, "exchange": "binance", "account": account, "symbol": symbol}
+    own = {"side": "buy", "type": "market", "amount": "1"} if kind == "place" else {}
+    return json.dumps(common | own | {"price": "1"} | fields if kind == "amend" else common | own | fields)
+
+
+def snapshot(client: redis.Redis) -> dict[str, Any]:
+    """Everything that Redis holds: each key's content, whether it expires, what its group has pending."""
+    found: dict[str, Any] = {}
+    for raw in sorted(client.scan_iter(count=1000)):
+        key, kind = raw.decode(), client.type(raw).decode()
+        if kind == "stream":
+            found[key] = client.xrange(raw)
+            found[f"{key} pending"] = [
+                (one["message_id"], one["consumer"], one["times_delivered"])
+                for group in client.xinfo_groups(raw)
+                for one in client.xpending_range(raw, group["name"], "-", "+", 10_000)
+            ]
+        else:
+            read = {
+                "hash": client.hgetall,
+                "zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+                "set": client.smembers,
+                "string": client.get,
+            }
+            found[key] = read[kind](raw)
+        found[f"{key} expires"] = client.ttl(raw) >= 0
+    return found

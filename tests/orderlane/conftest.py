@@ -1,0 +1,28 @@
+"""Fixtures for the clients' tests: one who plays the pool, and clients of the same Redis."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from orderlane.async_client import AsyncClient
+from orderlane.client import Client
+from tests.orderlane.played_pool import ACCOUNT, EXCHANGE, PlayedPool
+
+
+@pytest.fixture
+def pool(redis_url: str) -> Iterator[PlayedPool]:
+    played = PlayedPool(redis_url)
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url, exchange=EXCHANGE, account=ACCOUNT) as one:
+        yield one
+
+
+@pytest.fixture
+async def async_client(redis_url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(redis_url, exchange=EXCHANGE, account=ACCOUNT) as one:
+        yield one

@@ -1,0 +1,68 @@
+"""Cancelling one order, or everything open on a symbol."""
+
+from __future__ import annotations
+
+from common.exchange.base import ExchangeFailure
+from common.lanes import Hold
+from common.venue_limits import Operation
+from orderlane.intents import CancelAll, CancelOrder
+from orderlane.orders import Order, OrderStatus, Reason
+from workers.command import CommandEnded, CommandRun
+from workers.desk import log
+from workers.targets import closed_reason, find_target, has_ended, look_at
+
+
+async def run_cancel(run: CommandRun, intent: CancelOrder) -> Hold | None:
+    """Cancel the target; DONE when the exchange shows it as cancelled, refused when it ended otherwise."""
+    target = await find_target(run.desk, intent)
+    if isinstance(target, Reason):
+        return await run.end(OrderStatus.FAILED, target)
+    if has_ended(target) and not run.replaying:
+        return await run.end(OrderStatus.FAILED, closed_reason(target))
+    try:
+        target = await run.make_cancelled(target)
+    except CommandEnded as ended:
+        return ended.next
+    if target.status is OrderStatus.CANCELED:
+        return await run.end(OrderStatus.DONE)
+    return await run.end(OrderStatus.REJECTED, closed_reason(target))
+
+
+async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
+    """Cancel everything open on the symbol.
+
+    It is sent again, or left behind, only when an earlier request can't be executed any more: a late one would cancel
+    what the lane places next.
+    """
+    account, symbol = intent.account, intent.symbol
+    try:
+        if run.replaying:
+            await run.let_pass()
+        while True:
+            outcome = await run.send(
+                Operation.CANCEL_ALL, lambda at_ms: run.desk.exchange.cancel_all(account, symbol, at_ms)
+            )
+            if not isinstance(outcome, ExchangeFailure):
+                break
+            await run.check_attempts(outcome)
+            await run.let_pass()
+    except CommandEnded as ended:
+        return ended.next
+    for order in await _open_on_record(run, intent):
+        await _bring_up_to_date(run, order)
+    return await run.end(OrderStatus.DONE)
+
+
+async def _open_on_record(run: CommandRun, intent: CancelAll) -> list[Order]:
+    """The orders of the account on this symbol that the journal still shows as open."""
+    orders = await run.desk.journal.open_orders(intent.account)
+    return [order for order in orders if order.intent.symbol == intent.symbol and order.exchange_order_id]
+
+
+async def _bring_up_to_date(run: CommandRun, order: Order) -> None:
+    """Look once at an order that was cancelled with the others; the sync looks again at what could not be seen now."""
+    try:
+        await look_at(run.desk, order)
+    except ExchangeFailure as failure:
+        await run.desk.pause_if_throttled(order.intent.account, failure)
+        log.warning("asking for a cancelled order failed", extra={"client_order_id": order.client_order_id})

@@ -1,0 +1,151 @@
+"""What cancels and amends share: a record of their own, begun before anything is sent and ended on evidence.
+
+A command ends DONE when the exchange confirmed the change. What it does to its target is written to the
+target's record from what the exchange shows, never from what the command meant to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+
+from common.exchange.base import ExchangeFailure, OrderReport, Outcome
+from common.journal import Conflict, Then
+from common.lanes import Hold
+from common.venue_limits import Operation
+from orderlane.intents import AmendOrder, CancelAll, CancelOrder
+from orderlane.orders import Order, OrderStatus, Reason
+from workers.desk import Desk, backoff_ms, reason_of
+from workers.outcomes import expiry, finish_with, mark_unknown, on_conflict, start_order
+from workers.place import NOTHING_HAPPENED, begun
+from workers.targets import has_ended, look_at, note, watch_until
+
+Command = CancelOrder | AmendOrder | CancelAll
+Perform = Callable[[int], Awaitable[OrderReport | None]]
+"""Sends the command's request, stamped with the time given (ms, exchange clock)."""
+
+
+class CommandEnded(Exception):
+    """The command's entry has ended on the way; `next` is the lane's next run."""
+
+    def __init__(self, following: Hold | None) -> None:
+        super().__init__("the command has ended")
+        self.next = following
+
+
+class CommandRun:
+    """One command in hand. `order` is its record, `saved` the same as it stands in Redis (None before `begin`)."""
+
+    def __init__(self, desk: Desk, hold: Hold, intent: Command, saved: Order | None) -> None:
+        self.desk = desk
+        self.hold = hold
+        self.intent = intent
+        self.saved = saved if saved is not None and saved.status is not OrderStatus.QUEUED else None
+        self.order = self.saved or start_order(desk, hold, intent)
+        self.replaying = self.saved is not None
+
+    async def end(self, status: OrderStatus, reason: Reason | None = None) -> Hold | None:
+        """End the command in `status`; the lane's next run. Before anything was sent a refusal is FAILED, not REJECTED."""
+        if status is OrderStatus.REJECTED and self.saved is None:
+            status = OrderStatus.FAILED
+        return await finish_with(self.desk, self.hold, self.order, status, reason, self.saved)
+
+    async def send(self, operation: Operation, perform: Perform) -> OrderReport | ExchangeFailure | None:
+        """Begin and send once; again where it certainly was not executed. The reply, or a failure of which the effect
+        is not certain, or NOT_FOUND.
+
+        Raises:
+            CommandEnded: the exchange refused, the deadline passed, or the record was taken by someone else.
+        """
+        waits = backoff_ms()
+        while True:
+            await self.desk.throttle.acquire(
+                operation, self.intent.account, self.intent.symbol, self.intent.urgency
+            )
+            late = expiry(self.desk, self.intent)
+            if late is not None:
+                raise CommandEnded(await self.end(OrderStatus.EXPIRED, late))
+            outcome = await self._send_once(perform)
+            if not isinstance(outcome, ExchangeFailure):
+                return outcome
+            if outcome.outcome is Outcome.REFUSED:
+                raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
+            if outcome.outcome not in NOTHING_HAPPENED:
+                if outcome.outcome is not Outcome.NOT_FOUND:
+                    await self._mark_unknown(reason_of(outcome))
+                return outcome
+            await self.desk.pause_if_throttled(self.intent.account, outcome)
+            await self.desk.sleep(next(waits))
+
+    async def check_attempts(self, failure: ExchangeFailure) -> None:
+        """Raise CommandEnded once the request was sent as often as may be without effect."""
+        if self.order.attempts >= self.desk.policy.max_attempts:
+            reason = Reason(
+                code="given_up",
+                message=f"sent {self.order.attempts} times, and the exchange shows no effect; last: {failure.message}",
+                numbers={"attempts": str(self.order.attempts)},
+            )
+            raise CommandEnded(await self.end(OrderStatus.FAILED, reason))
+
+    async def let_pass(self) -> None:
+        """Wait until a request of this command that may still be under way can't be executed any more."""
+        margin_ms = self.desk.policy.clock_margin_ms
+        until = self.order.executable_until
+        left_ms = (
+            until + margin_ms - self.desk.exchange.now_ms() if until else self.desk.policy.unprovable_after_ms
+        )
+        if left_ms > 0:
+            await self.desk.sleep(left_ms)
+
+    async def make_cancelled(self, target: Order) -> Order:
+        """Cancel the target unless it has ended; its record once it has.
+
+        Raises:
+            CommandEnded: the exchange refused, or shows no effect after every attempt.
+        """
+        if self.replaying and not has_ended(target):
+            target = await self._look(target)
+        while not has_ended(target):
+            reference = self.desk.reference(target)
+            outcome = await self.send(Operation.CANCEL, partial(self.desk.exchange.cancel, reference))
+            if not isinstance(outcome, ExchangeFailure):
+                target = await note(self.desk, target, outcome)
+                if has_ended(target):
+                    break
+            target = await watch_until(self.desk, target, self.order.executable_until, has_ended)
+            if not has_ended(target) and isinstance(outcome, ExchangeFailure):
+                if outcome.outcome is Outcome.NOT_FOUND:
+                    raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
+                await self.check_attempts(outcome)
+        return target
+
+    async def _look(self, target: Order) -> Order:
+        try:
+            return await look_at(self.desk, target)
+        except ExchangeFailure as failure:
+            await self.desk.pause_if_throttled(self.intent.account, failure)
+            return target
+
+    async def _send_once(self, perform: Perform) -> OrderReport | ExchangeFailure | None:
+        async with self.desk.request_slot():
+            at_ms = self.desk.exchange.now_ms()
+            await self._write(begun(self.desk, self.order, at_ms), Then.BEGIN)
+            self.desk.dispatcher.require_lease()
+            try:
+                return await perform(at_ms)
+            except ExchangeFailure as failure:
+                return failure
+
+    async def _mark_unknown(self, why: Reason) -> None:
+        marked = await mark_unknown(self.desk, self.hold, self.order, why)
+        if isinstance(marked, Conflict):
+            raise CommandEnded(await on_conflict(self.desk, self.hold, self.intent, marked))
+        self.order = self.saved = marked
+
+    async def _write(self, order: Order, then: Then) -> None:
+        result = await self.desk.journal.write(order, self.saved, hold=self.hold, then=then)
+        if isinstance(result, Conflict):
+            raise CommandEnded(await on_conflict(self.desk, self.hold, self.intent, result))
+        self.order = self.saved = result.order

@@ -1,0 +1,181 @@
+"""What one life of an exchange worker has at hand while it runs lanes, and how it waits.
+
+A life is one worker id: it ends with the process or with its lease. Everything here is passed along explicitly,
+so a stage of the pipeline can be read, and tested, by its arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from common.exchange.base import Exchange, ExchangeFailure, OrderReference, Outcome
+from common.journal import Journal
+from common.lanes import Dispatcher, Hold
+from common.venue_limits import Operation
+from common.normalizer import Normalized, Refusal
+from orderlane.identity import client_order_id
+from orderlane.intents import AmendOrder, PlaceOrder
+from orderlane.orders import Order, Reason
+
+log = logging.getLogger("orderlane.worker")
+
+
+class Throttle(Protocol):
+    """The shared token buckets, as the pipeline sees them."""
+
+    async def acquire(
+        self, operation: Operation, account: str, symbol: str, urgency: int, *, conditional: bool = False
+    ) -> None:
+        """Wait until the request may be sent within every limit it counts against, and pay for it."""
+
+    async def pause(self, account: str, failure: ExchangeFailure) -> None:
+        """Close the buckets for all workers, as the exchange's 429, 418 or throttling code asks."""
+
+
+class Rules(Protocol):
+    """The market rules of the exchange: pure answers from what was loaded."""
+
+    def normalize(self, intent: PlaceOrder, reference_price: Decimal | None) -> Normalized | Refusal: ...
+
+    def normalize_amend(self, intent: AmendOrder, target: Order, placed: PlaceOrder) -> Normalized | Refusal:
+        """`target` is the order's record, `placed` the intent that placed it."""
+        ...
+
+    def needs_reference_price(self, intent: PlaceOrder) -> bool: ...
+
+
+class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to ask, how often to try; times in ms."""
+
+    accounts: frozenset[str]
+    disabled_strategies: frozenset[str] = frozenset()
+    resolve_delays_ms: tuple[int, ...] = (200, 500, 1_000, 2_000)
+    resolve_delay_cap_ms: int = 30_000
+    clock_margin_ms: int = 1_000
+    """Added to every bound of the exchange's clock before absence counts."""
+    lease_ms: int = 2_000
+    max_attempts: int = 3
+    """How often a request is sent at most, each time after proof that the one before had no effect."""
+    max_deaths: int = 3
+    unprovable_after_ms: int = 60_000
+    """On a venue without a receive window: how long to ask before the lane is parked for a person."""
+    forbidden_params: Callable[[dict[str, str | int | bool]], tuple[str, ...]] = lambda params: ()
+
+
+class Stopping(Exception):
+    """The worker shuts down, and this lane may be left as it is: its journal says all that a successor needs."""
+
+
+@dataclass
+class Desk:
+    """One life of a worker: its id and lease (dispatcher), its exchange, and the parts shared by its lanes."""
+
+    name: str
+    pool: str
+    exchange: Exchange
+    dispatcher: Dispatcher
+    journal: Journal
+    throttle: Throttle
+    rules: Rules
+    policy: LanePolicy
+    requests: asyncio.Semaphore
+    """Bounds the requests under way at once."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    in_request: set[asyncio.Task[None]] = field(default_factory=set)
+    """Lane tasks between `begin` and the record of its outcome: a shutdown lets these finish."""
+
+    def client_order_id(self, account: str, intent_id: str) -> str:
+        return client_order_id(self.pool, self.name, account, intent_id)
+
+    def now_ms(self) -> int:
+        """Redis' clock: the same for all workers and producers."""
+        return self.dispatcher.redis_now_ms()
+
+    def in_doubt(self, hold: Hold) -> bool:
+        """Whether the journal of this entry may have been rolled back by a restart of Redis."""
+        return self.dispatcher.doubt.covers(hold)
+
+    def doubtful_until(self) -> int:
+        """By the exchange's clock: when a request begun before Redis' restart can no longer be executed."""
+        doubt = self.dispatcher.doubt
+        passed_ms = self.now_ms() - doubt.since_ms
+        window_ms = self.exchange.receive_window_ms or 0
+        return self.exchange.now_ms() - passed_ms + self.policy.lease_ms + window_ms
+
+    def reference(self, order: Order) -> OrderReference:
+        return OrderReference(
+            account=order.intent.account,
+            symbol=order.intent.symbol,
+            client_order_id=order.client_order_id,
+            exchange_order_id=order.exchange_order_id,
+            conditional=order.trigger_price is not None
+            or (isinstance(order.intent, PlaceOrder) and order.intent.type.has_trigger),
+        )
+
+    async def sleep(self, delay_ms: float) -> None:
+        """Wait, unless the worker shuts down.
+
+        Raises:
+            Stopping: it does; the lane's journal is complete.
+            LeaseLost: the lease ended meanwhile.
+        """
+        try:
+            await asyncio.wait_for(self.stopping.wait(), delay_ms / 1000)
+        except TimeoutError:
+            self.dispatcher.require_lease()
+            return
+        raise Stopping
+
+    @asynccontextmanager
+    async def request_slot(self) -> AsyncIterator[None]:
+        """A place among the requests under way. A shutdown lets what runs inside it finish."""
+        task = asyncio.current_task()
+        assert task is not None
+        async with self.requests:
+            if self.stopping.is_set():
+                raise Stopping
+            self.in_request.add(task)
+            try:
+                yield
+            finally:
+                self.in_request.discard(task)
+
+    async def reference_price(self, intent: PlaceOrder) -> Decimal | None:
+        """The market's price where a rule asks for one; None where none does or the exchange did not say."""
+        if not self.rules.needs_reference_price(intent):
+            return None
+        try:
+            await self.throttle.acquire(
+                Operation.REFERENCE_PRICE, intent.account, intent.symbol, intent.urgency
+            )
+            return await self.exchange.reference_price(intent.symbol)
+        except ExchangeFailure as failure:
+            await self.pause_if_throttled(intent.account, failure)
+            log.warning("no reference price", extra={"symbol": intent.symbol, "reason": str(failure)})
+            return None
+
+    async def pause_if_throttled(self, account: str, failure: ExchangeFailure) -> None:
+        if failure.outcome is Outcome.THROTTLED:
+            await self.throttle.pause(account, failure)
+
+
+def backoff_ms(first_ms: int = 200, cap_ms: int = 5_000) -> Iterator[int]:
+    """Growing waits between tries that are known to have done nothing."""
+    delay = first_ms
+    while True:
+        yield delay
+        delay = min(delay * 2, cap_ms)
+
+
+def reason_of(failure: ExchangeFailure) -> Reason:
+    """The exchange's (or the transport's) words as an order's reason."""
+    numbers = {"http_status": str(failure.status)} if failure.status else {}
+    return Reason(code=failure.code, message=failure.message, numbers=numbers)

@@ -1,0 +1,257 @@
+"""The exchange worker: takes intents of one exchange from its stream and brings each to exactly one outcome.
+
+    python -m workers.exchange --exchange binance
+
+Any number of them share the work of one exchange; start one, and it takes its part; kill one, and the others take over
+within the lease time. SIGTERM or SIGINT: take nothing more, finish what is under way within the grace time, give the
+lanes back, exit 0. A second signal exits at once (code 130).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from common.claims import Claims
+from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_settings, load_settings
+from common.exchange import forbidden_params, open_exchange
+from common.exchange.base import ExchangeFailure
+from common.journal import Journal
+from common.lanes import Dispatcher, LeaseLost
+from common.limiter import Limiter
+from common.market_rules import markets_from_ccxt
+from common.markets import Markets, load, publish
+from common.redis import ScriptRunner, connect_pool
+from common.telemetry import start_telemetry
+from common.venue_limits import venue_limits
+from orderlane.connection import connect_async, redacted
+from orderlane.keys import Keys, exchanges_key
+from workers.desk import Desk, LanePolicy, log
+from workers.life import Life
+from workers.rules import MarketRules
+from workers.throttle import SharedThrottle
+
+BELL_TIMEOUT_SECONDS = 5.0
+"""Added to the length of a blocking read: how late its reply may come before the connection counts as lost."""
+CLOCK_SYNC_SECONDS = 30.0
+MARKETS_CHECK_SECONDS = 60.0
+
+
+class ExchangeWorker:
+    """One process's work for one exchange: opens what it needs, then lives one life after the other."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.section: ExchangeSection = settings.exchanges[name]
+        self.keys = Keys(name, settings.pool)
+        self.stopping = asyncio.Event()
+        url, worker = settings.redis_url.reveal(), self.section.worker
+        self.redis = connect_pool(url, self.keys, grace_ms=worker.restart_doubt_seconds * 1000)
+        self.bell = connect_async(
+            url, socket_timeout_seconds=worker.heartbeat_ms / 1000 + BELL_TIMEOUT_SECONDS
+        )
+        self.runner = ScriptRunner(self.redis)
+        self.exchange = open_exchange(exchange_settings(settings, name))
+        limits = venue_limits(self.section.venue, self.section.limits)
+        self.throttle = SharedThrottle(
+            Limiter(self.runner.run, Claims(self.keys, limits, self.section.margins)), self.exchange.now_ms
+        )
+        self.exchange.on_usage = self.throttle.heed
+        self.rules = MarketRules(Markets([]), self.section.normalizer)
+        self._loaded_at_ms = 0
+
+    async def run(self) -> None:
+        """Work until `stopping` is set."""
+        try:
+            if await self._until_done("Redis", self._register) and await self._until_done(
+                "the exchange", self._prepare
+            ):
+                background = [
+                    asyncio.create_task(self._every(CLOCK_SYNC_SECONDS, self.exchange.sync_clock)),
+                    asyncio.create_task(self._every(MARKETS_CHECK_SECONDS, self._refresh_markets)),
+                ]
+                try:
+                    await self._live()
+                finally:
+                    for task in background:
+                        task.cancel()
+                    await asyncio.gather(*background, return_exceptions=True)
+        finally:
+            await self._close()
+
+    async def _live(self) -> None:
+        while not self.stopping.is_set():
+            desk = self._desk()
+            life = Life(
+                desk,
+                self.bell,
+                lanes=self.section.worker.lanes,
+                heartbeat_ms=self.section.worker.heartbeat_ms,
+            )
+            log.info("joining the pool", extra={"worker": desk.dispatcher.worker_id, "exchange": self.name})
+            try:
+                await life.run()
+            except LeaseLost as error:
+                log.warning(str(error), extra={"worker": desk.dispatcher.worker_id})
+            except Exception as error:
+                log.error(
+                    "the worker starts over", exc_info=error, extra={"worker": desk.dispatcher.worker_id}
+                )
+                await asyncio.sleep(1)
+            else:
+                await life.shut_down(self.section.worker.grace_seconds)
+
+    def _desk(self) -> Desk:
+        worker = self.section.worker
+        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=worker.lease_ms)
+        retention_ms = self.settings.scheduler.order_retention_seconds * 1000
+        return Desk(
+            name=self.name,
+            pool=self.settings.pool,
+            exchange=self.exchange,
+            dispatcher=dispatcher,
+            journal=Journal(self.runner, self.keys, retention_ms=retention_ms, dispatcher=dispatcher),
+            throttle=self.throttle,
+            rules=self.rules,
+            policy=lane_policy(self.section),
+            requests=asyncio.Semaphore(worker.in_flight),
+            stopping=self.stopping,
+        )
+
+    async def _register(self) -> None:
+        await self.redis.sadd(self.keys.accounts, *self.section.accounts)
+        plain: redis.asyncio.Redis = self.redis
+        await plain.sadd(exchanges_key(self.settings.pool), self.name)
+
+    async def _prepare(self) -> None:
+        await self.exchange.sync_clock()
+        if not await self._take_shared_markets():
+            await self._load_markets()
+
+    async def _take_shared_markets(self) -> bool:
+        """Use the market rules another process loaded, if they are newer than ours; whether there are any."""
+        shared = await load(self.redis, self.keys)
+        if shared is None:
+            return False
+        if shared.loaded_at_ms > self._loaded_at_ms:
+            self.exchange.use_ccxt_markets(shared.ccxt_markets)
+            self.rules.markets, self._loaded_at_ms = shared.markets, shared.loaded_at_ms
+        return True
+
+    async def _load_markets(self) -> None:
+        ccxt_markets = await self.exchange.fetch_ccxt_markets()
+        markets = markets_from_ccxt(self.section.venue, ccxt_markets, self.exchange.precision_mode)
+        now_ms = self.exchange.now_ms()
+        await publish(self.redis, self.keys, markets, ccxt_markets, now_ms)
+        self.rules.markets, self._loaded_at_ms = markets, now_ms
+        log.info("market rules loaded", extra={"exchange": self.name, "symbols": len(markets)})
+
+    async def _refresh_markets(self) -> None:
+        await self._take_shared_markets()
+
+    async def _until_done(self, what: str, step: Callable[[], Awaitable[Any]]) -> bool:
+        """Do a step of the start, with growing waits while it can't be done; False when stopped meanwhile."""
+        delay = 0.2
+        while not self.stopping.is_set():
+            try:
+                await step()
+                return True
+            except (RedisError, OSError, ExchangeFailure) as error:
+                log.warning(f"{what} can't be reached yet; trying again", extra={"reason": str(error)})
+            try:
+                await asyncio.wait_for(self.stopping.wait(), delay)
+            except TimeoutError:
+                delay = min(delay * 2, 10.0)
+        return False
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[Any]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await step()
+            except (RedisError, OSError, ExchangeFailure) as error:
+                log.warning("a periodic step failed", extra={"reason": str(error)})
+
+    async def _close(self) -> None:
+        await self.throttle.close()
+        await self.exchange.close()
+        await self.bell.aclose()
+        await self.redis.aclose()
+
+
+def lane_policy(section: ExchangeSection) -> LanePolicy:
+    """What the settings of one exchange say about running lanes."""
+    worker = section.worker
+    return LanePolicy(
+        accounts=frozenset(section.accounts),
+        disabled_strategies=frozenset(section.disabled_strategies),
+        resolve_delays_ms=worker.resolve_delays_ms,
+        resolve_delay_cap_ms=worker.resolve_cap_ms,
+        clock_margin_ms=worker.clock_margin_ms,
+        lease_ms=worker.lease_ms,
+        max_attempts=worker.attempts,
+        max_deaths=worker.max_deaths,
+        unprovable_after_ms=worker.unprovable_after_ms,
+        forbidden_params=partial(forbidden_params, section.venue),
+    )
+
+
+async def _main(settings: Settings, name: str) -> None:
+    worker = ExchangeWorker(settings, name)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, worker)
+    log.info(
+        "exchange worker starts",
+        extra={
+            "exchange": name,
+            "venue": worker.section.venue,
+            "redis": redacted(settings.redis_url.reveal()),
+        },
+    )
+    await worker.run()
+
+
+def _stop(worker: ExchangeWorker) -> None:
+    if worker.stopping.is_set():
+        os._exit(130)
+    log.info("stopping: taking nothing more, finishing what is under way", extra={"exchange": worker.name})
+    worker.stopping.set()
+
+
+@click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
+@click.option("--exchange", "name", required=True, help="Which exchange of the configuration to work for.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="orderlane.yaml; default: built-in paper pool.",
+)
+def main(name: str, config: Path | None) -> None:
+    """Run one exchange worker until a signal stops it."""
+    try:
+        settings = load_settings(config, os.environ)
+    except ConfigInvalid as error:
+        raise click.ClickException(str(error)) from None
+    if name not in settings.exchanges:
+        known = ", ".join(settings.exchanges)
+        raise click.UsageError(f"--exchange {name!r} is not in the configuration; it has: {known}")
+    start_telemetry(settings, process=f"exchange:{name}")
+    import uvloop
+
+    uvloop.run(_main(settings, name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""How an entry ends: refused, concluded by the exchange's word, repeated, or parked for a person.
+
+Each ends in one script: the record, its events and the end of the stream entry, or none of them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.exchange.base import OrderReport
+from common.journal import Conflict, Then, Written, apply_report, digest_of
+from common.lanes import Hold
+from orderlane.events import Event, EventName, order_event
+from orderlane.intents import Intent, PlaceOrder
+from orderlane.orders import Order, OrderStatus, Reason, Times
+from workers.desk import Desk
+
+
+def start_order(desk: Desk, hold: Hold, intent: Intent) -> Order:
+    """The record an intent starts with, before anything is known but what was asked."""
+    return Order(
+        client_order_id=desk.client_order_id(intent.account, intent.id),
+        intent=intent,
+        entry=hold.entry,
+        times=Times(queued_at=hold.entry_ms, taken_at=desk.now_ms()),
+    )
+
+
+def guard(desk: Desk, intent: Intent) -> Reason | None:
+    """Why this intent must not be executed here at all; None when it may."""
+    if intent.exchange != desk.name:
+        return Reason(
+            code="wrong_exchange",
+            message=f"the intent names exchange {intent.exchange!r} but was appended to the stream of {desk.name!r}",
+        )
+    if intent.account not in desk.policy.accounts:
+        known = ", ".join(sorted(desk.policy.accounts))
+        return Reason(
+            code="unknown_account",
+            message=f"account {intent.account!r} is not configured for {desk.name!r}; configured are: {known}",
+        )
+    if isinstance(intent, PlaceOrder):
+        if intent.strategy in desk.policy.disabled_strategies and not intent.reduce_only:
+            return Reason(
+                code="strategy_disabled",
+                message=f"strategy {intent.strategy!r} is disabled in the configuration: only its cancels and "
+                "reduce-only orders pass",
+            )
+        forbidden = desk.policy.forbidden_params(intent.params)
+        if forbidden:
+            return Reason(
+                code="param_not_allowed",
+                message=f"params {', '.join(forbidden)} may not be set by an intent on {desk.name!r}: leave them out",
+            )
+    return None
+
+
+def expiry(desk: Desk, intent: Intent) -> Reason | None:
+    """Why the intent is too late to be sent; None while it is in time."""
+    deadline, now = intent.expires_at, desk.now_ms()
+    if deadline is None or now <= deadline:
+        return None
+    return Reason(
+        code="deadline_passed",
+        message=f"expires_at was {deadline}, {now - deadline} ms before the request could be sent; nothing was sent",
+        numbers={"expires_at": str(deadline), "now": str(now)},
+    )
+
+
+async def finish_with(
+    desk: Desk,
+    hold: Hold,
+    order: Order,
+    status: OrderStatus,
+    reason: Reason | None,
+    before: Order | None = None,
+) -> Hold | None:
+    """End the intent in `status` for `reason`; the lane's next run.
+
+    If someone recorded evidence meanwhile, that stands and this verdict is dropped.
+    """
+    ended = msgspec.structs.replace(
+        order, status=status, reason=reason, times=_touched(order.times, desk.now_ms())
+    )
+    result = await desk.journal.write(ended, before, hold=hold, then=Then.FINISH)
+    if isinstance(result, Written):
+        return result.next
+    return await on_conflict(desk, hold, order.intent, result)
+
+
+async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) -> Hold | None:
+    """Record what the exchange said and end the entry; the lane's next run."""
+    now = desk.now_ms()
+    current: Order | None = order
+    while current is not None:
+        merged = apply_report(current, report, now)
+        if merged is None:
+            break
+        if not merged.times.acknowledged_at:
+            merged = msgspec.structs.replace(
+                merged, times=msgspec.structs.replace(merged.times, acknowledged_at=now)
+            )
+        result = await desk.journal.write(
+            merged, current, hold=hold, then=Then.FINISH, extra_events=[latency_event(desk, merged)]
+        )
+        if isinstance(result, Written):
+            return result.next
+        current = result.current
+    return await desk.journal.close_entry(hold)
+
+
+async def park(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Hold | None:
+    """Leave the order UNKNOWN and its lane standing still until evidence or a person moves it."""
+    unknown = msgspec.structs.replace(
+        order, status=OrderStatus.UNKNOWN, reason=reason, times=_touched(order.times, desk.now_ms())
+    )
+    result = await desk.journal.write(unknown, order, hold=hold, then=Then.PARK)
+    return await on_conflict(desk, hold, order.intent, result) if isinstance(result, Conflict) else None
+
+
+async def mark_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Order | Conflict:
+    """Say at once that the outcome is not known, so that a person sees it while the exchange is asked."""
+    if order.status is OrderStatus.UNKNOWN:
+        return order
+    unknown = msgspec.structs.replace(
+        order, status=OrderStatus.UNKNOWN, reason=reason, times=_touched(order.times, desk.now_ms())
+    )
+    result = await desk.journal.write(unknown, order, hold=hold)
+    return result.order if isinstance(result, Written) else result
+
+
+async def on_conflict(desk: Desk, hold: Hold, intent: Intent, conflict: Conflict) -> Hold | None:
+    """The record is not what it was: an id used before, or evidence recorded by someone else. Either stands."""
+    current = conflict.current
+    if current is None:
+        return await desk.journal.close_entry(hold)
+    if current.entry != hold.entry:
+        return await close_duplicate(desk, hold, intent, current)
+    if current.status in (OrderStatus.QUEUED, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
+        return msgspec.structs.replace(hold, again=True)
+    return await desk.journal.close_entry(hold)
+
+
+async def close_duplicate(desk: Desk, hold: Hold, intent: Intent, known: Order) -> Hold | None:
+    """The id was used before: the same intent again is dropped, another one under its id is buried."""
+    same = digest_of(intent) == digest_of(known.intent)
+    if same:
+        code, message = "duplicate", f"intent {intent.id!r} was already accepted as entry {known.entry}"
+    else:
+        code = "id_reused"
+        message = (
+            f"intent id {intent.id!r} was already used by entry {known.entry} with other content: "
+            "give every intent an id of its own"
+        )
+    reason = Reason(code=code, message=f"{message}; that one is {known.status}")
+    event = order_event(known, known.status, at=desk.now_ms(), name=EventName.DUPLICATE)
+    event = msgspec.structs.replace(event, reason=reason, worker=desk.dispatcher.worker_id)
+    return await desk.journal.close_entry(hold, dead=None if same else reason, events=[event])
+
+
+def latency_event(desk: Desk, order: Order) -> Event:
+    """Where the time of one intent went, ms: in the queue, in the pipeline, at the exchange."""
+    times = order.times
+    numbers = {
+        "queue_ms": times.taken_at - times.queued_at,
+        "pipeline_ms": times.sent_at - times.taken_at,
+        "exchange_ms": times.acknowledged_at - times.sent_at,
+        "total_ms": times.acknowledged_at - times.queued_at,
+    }
+    event = order_event(order, order.status, at=times.acknowledged_at, name=EventName.LATENCY)
+    return msgspec.structs.replace(
+        event,
+        numbers={name: str(value) for name, value in numbers.items()},
+        worker=desk.dispatcher.worker_id,
+    )
+
+
+def _touched(times: Times, now_ms: int) -> Times:
+    return msgspec.structs.replace(times, updated_at=now_ms)

@@ -1,0 +1,216 @@
+"""Placing an order: the pipeline from a decoded intent to a recorded outcome.
+
+    guard -> normalise -> acquire tokens -> begin (journal SUBMITTED, fenced) -> send -> record and finish
+
+Dying anywhere leaves a journal from which the next worker goes on: before `begin` nothing was sent; after it the
+order's fate is found out (`resolve`) before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.exchange.base import ExchangeFailure, OrderReport, OrderRequest, Outcome
+from common.journal import Conflict, Then
+from common.lanes import Hold
+from common.normalizer import Normalized, Refusal
+from common.venue_limits import Operation
+from orderlane.intents import PlaceOrder
+from orderlane.orders import Order, OrderStatus, Reason
+from workers.desk import Desk, backoff_ms, reason_of
+from workers.outcomes import (
+    close_duplicate,
+    conclude,
+    expiry,
+    finish_with,
+    guard,
+    mark_unknown,
+    on_conflict,
+    park,
+    start_order,
+)
+from workers.resolve import Absence, resolve
+
+NOTHING_HAPPENED = (Outcome.NOT_SENT, Outcome.LATE, Outcome.THROTTLED)
+"""Failures after which the same request may be sent again: it certainly was not executed."""
+
+REPLAYED = Reason(code="replay", message="the worker that sent it gave no account of it")
+
+
+async def run_place(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
+    """Bring one place intent to its recorded outcome; the lane's next run.
+
+    Raises:
+        LeaseLost, Stopping: the entry stays, and its journal says how far it came.
+    """
+    known = await _known_before(desk, hold, intent)
+    if known is not None and known.entry != hold.entry:
+        return await close_duplicate(desk, hold, intent, known)
+    if known is not None and known.status is not OrderStatus.QUEUED:
+        return await _replay(desk, hold, intent, known)
+    refusal = guard(desk, intent)
+    if refusal is not None:
+        return await finish_with(desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, refusal)
+    if desk.in_doubt(hold):
+        return await _ask_before_sending(desk, hold, intent)
+    return await send_until_known(desk, hold, start_order(desk, hold, intent), None, intent)
+
+
+async def _known_before(desk: Desk, hold: Hold, intent: PlaceOrder) -> Order | None:
+    """The record, read only where one may matter before `begin`: for a replay, or after a restart of Redis."""
+    if not (hold.begun or hold.deaths or desk.in_doubt(hold)):
+        return None
+    return await desk.journal.read(desk.client_order_id(intent.account, intent.id))
+
+
+async def _replay(desk: Desk, hold: Hold, intent: PlaceOrder, known: Order) -> Hold | None:
+    """Go on from where a dead, paused or cut-off worker left the order."""
+    if known.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
+        return await desk.journal.close_entry(hold)
+    if desk.in_doubt(hold) and known.executable_until:
+        until = max(known.executable_until, desk.doubtful_until())
+        known = msgspec.structs.replace(known, executable_until=until)
+    return await settle(desk, hold, known, REPLAYED, intent)
+
+
+async def _ask_before_sending(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
+    """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
+    order = begun(desk, start_order(desk, hold, intent), at_ms=0)
+    if desk.exchange.receive_window_ms is not None:
+        order = msgspec.structs.replace(order, executable_until=desk.doubtful_until())
+    result = await desk.journal.write(order, None, hold=hold, then=Then.BEGIN)
+    if isinstance(result, Conflict):
+        return await on_conflict(desk, hold, intent, result)
+    reason = Reason(code="redis_restarted", message="Redis may have forgotten that this order was sent")
+    return await settle(desk, hold, result.order, reason, intent)
+
+
+async def send_until_known(
+    desk: Desk, hold: Hold, order: Order, before: Order | None, intent: PlaceOrder
+) -> Hold | None:
+    """Begin and send, again where it is certain that nothing happened, until the outcome is on record.
+
+    `intent` says what to place: the order's own, or what an amend replaces its target by.
+    """
+    waits = backoff_ms()
+    while True:
+        normalized = desk.rules.normalize(intent, await desk.reference_price(intent))
+        if isinstance(normalized, Refusal):
+            return await finish_with(desk, hold, order, OrderStatus.FAILED, normalized.reason, before)
+        await desk.throttle.acquire(
+            Operation.PLACE,
+            intent.account,
+            intent.symbol,
+            intent.urgency,
+            conditional=intent.type.has_trigger,
+        )
+        late = expiry(desk, intent)
+        if late is not None:
+            return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
+        async with desk.request_slot():
+            at_ms = desk.exchange.now_ms()
+            result = await desk.journal.write(
+                begun(desk, _shaped(order, normalized), at_ms), before, hold=hold, then=Then.BEGIN
+            )
+            if isinstance(result, Conflict):
+                return await on_conflict(desk, hold, order.intent, result)
+            order = before = result.order
+            outcome = await _send(desk, order, normalized, at_ms)
+            if isinstance(outcome, OrderReport):
+                return await conclude(desk, hold, order, outcome)
+            if outcome.outcome is Outcome.REFUSED:
+                return await finish_with(desk, hold, order, OrderStatus.REJECTED, reason_of(outcome), before)
+        if outcome.outcome not in NOTHING_HAPPENED:
+            seen = outcome.outcome is Outcome.DUPLICATE
+            return await settle(desk, hold, order, reason_of(outcome), intent, seen=seen)
+        await desk.pause_if_throttled(intent.account, outcome)
+        await desk.sleep(next(waits))
+
+
+async def _send(
+    desk: Desk, order: Order, normalized: Normalized, at_ms: int
+) -> OrderReport | ExchangeFailure:
+    """Send the request: the last look at the lease is here, right before bytes can leave this process."""
+    request = request_of(order, normalized)
+    desk.dispatcher.require_lease()
+    try:
+        return await desk.exchange.place(request, at_ms)
+    except ExchangeFailure as failure:
+        return failure
+
+
+async def settle(
+    desk: Desk, hold: Hold, order: Order, why: Reason, intent: PlaceOrder, *, seen: bool = False
+) -> Hold | None:
+    """The outcome is not known: say so, find out, and act on what is found."""
+    marked = await mark_unknown(desk, hold, order, why)
+    if isinstance(marked, Conflict):
+        return await on_conflict(desk, hold, order.intent, marked)
+    found = await resolve(desk, desk.reference(marked), marked.executable_until, seen=seen)
+    if isinstance(found, OrderReport):
+        return await conclude(desk, hold, marked, found)
+    if found is Absence.UNPROVABLE:
+        return await park(desk, hold, marked, _unprovable(desk, why))
+    late = expiry(desk, order.intent)
+    if late is not None:
+        return await finish_with(desk, hold, marked, OrderStatus.EXPIRED, late, marked)
+    if marked.attempts >= desk.policy.max_attempts:
+        return await finish_with(desk, hold, marked, OrderStatus.FAILED, _given_up(marked, why), marked)
+    return await send_until_known(desk, hold, marked, marked, intent)
+
+
+def begun(desk: Desk, order: Order, at_ms: int) -> Order:
+    """The order as it is written before its request leaves: from here on its outcome may be unknown."""
+    now, window_ms = desk.now_ms(), desk.exchange.receive_window_ms
+    times = msgspec.structs.replace(order.times, begun_at=now, sent_at=now, updated_at=now)
+    return msgspec.structs.replace(
+        order,
+        status=OrderStatus.SUBMITTED,
+        reason=None,
+        attempts=order.attempts + (1 if at_ms else 0),
+        executable_until=at_ms + window_ms if at_ms and window_ms is not None else 0,
+        times=times,
+    )
+
+
+def _shaped(order: Order, normalized: Normalized) -> Order:
+    return msgspec.structs.replace(
+        order,
+        amount=normalized.amount,
+        price=normalized.price,
+        trigger_price=normalized.trigger_price,
+        changes=normalized.changes,
+    )
+
+
+def request_of(order: Order, normalized: Normalized) -> OrderRequest:
+    """The request that places this order."""
+    return OrderRequest(
+        account=order.intent.account,
+        symbol=order.intent.symbol,
+        client_order_id=order.client_order_id,
+        side=normalized.side,
+        type=normalized.type,
+        amount=normalized.amount,
+        price=normalized.price,
+        trigger_price=normalized.trigger_price,
+        time_in_force=normalized.time_in_force,
+        reduce_only=normalized.reduce_only,
+        params=normalized.params,
+    )
+
+
+def _unprovable(desk: Desk, why: Reason) -> Reason:
+    return Reason(
+        code="outcome_unprovable",
+        message=f"{desk.name!r} shows no such order, and nothing rules out that it still appears ({why.message}): "
+        "look at the exchange, then resolve the lane by hand",
+    )
+
+
+def _given_up(order: Order, why: Reason) -> Reason:
+    return Reason(
+        code="given_up",
+        message=f"sent {order.attempts} times, each time proven absent from the exchange; last: {why.message}",
+        numbers={"attempts": str(order.attempts)},
+    )

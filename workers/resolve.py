@@ -1,0 +1,104 @@
+"""Finding out what became of a request whose outcome is not known.
+
+The exchange is asked by id until it shows the order, or until it has said twice that it knows none *after* the
+moment at which it could still have executed the request. A query that fails is no answer. On a venue
+without such a moment absence is never proven, and a person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from common.exchange.base import ExchangeFailure, OrderReference, OrderReport
+from common.venue_limits import Operation
+from orderlane.intents import URGENT_PRIORITY
+from workers.desk import Desk, LanePolicy, log
+
+PROOFS_OF_ABSENCE = 2
+"""'Not found' answers needed after the bound: one may come from a replica that lags."""
+
+
+class Absence(StrEnum):
+    PROVEN = "proven"
+    """The exchange has no such order and can't come to have one from the request in question."""
+    UNPROVABLE = "unprovable"
+    """Not found so far, but nothing rules out that it still appears."""
+
+
+def is_executable(executable_until: int, exchange_now_ms: int, margin_ms: int) -> bool:
+    """Whether the exchange may still execute a request stamped to be refused after `executable_until`."""
+    return exchange_now_ms <= executable_until + margin_ms
+
+
+def delays_ms(policy: LanePolicy) -> Iterator[int]:
+    """The waits before each question: the configured ones, then doubling up to the cap."""
+    delay = policy.resolve_delays_ms[-1]
+    yield from policy.resolve_delays_ms
+    while True:
+        delay = min(delay * 2, policy.resolve_delay_cap_ms)
+        yield delay
+
+
+async def resolve(
+    desk: Desk, reference: OrderReference, executable_until: int, *, seen: bool = False
+) -> OrderReport | Absence:
+    """Ask until there is evidence.
+
+    `executable_until` is in the exchange's clock; 0 means there is no such bound. `seen` says the exchange itself
+    called the client order id a duplicate: then "not found" proves nothing.
+
+    Raises:
+        Stopping, LeaseLost: somebody else will ask.
+    """
+    started_at, proofs = desk.now_ms(), 0
+    margin_ms = desk.policy.clock_margin_ms
+    for delay in delays_ms(desk.policy):
+        await desk.sleep(_until_bound(desk, executable_until, delay))
+        closed = bool(executable_until) and not seen and await _is_closed(desk, executable_until, margin_ms)
+        try:
+            await desk.throttle.acquire(
+                Operation.FIND,
+                reference.account,
+                reference.symbol,
+                URGENT_PRIORITY,
+                conditional=reference.conditional,
+            )
+            async with desk.request_slot():
+                report = await desk.exchange.find(reference)
+        except ExchangeFailure as failure:
+            await desk.pause_if_throttled(reference.account, failure)
+            log.warning(
+                "asking for an order of unknown outcome failed",
+                extra={"client_order_id": reference.client_order_id, "reason": str(failure)},
+            )
+            continue
+        if report is not None:
+            return report
+        proofs += closed
+        if proofs >= PROOFS_OF_ABSENCE:
+            return Absence.PROVEN
+        if (seen or not executable_until) and desk.now_ms() - started_at > desk.policy.unprovable_after_ms:
+            return Absence.UNPROVABLE
+    raise AssertionError("unreachable")
+
+
+def _until_bound(desk: Desk, executable_until: int, delay_ms: int) -> float:
+    """The next wait, cut short where the bound passes earlier: absence is proven as soon as it can be."""
+    if not executable_until:
+        return delay_ms
+    left_ms = executable_until + desk.policy.clock_margin_ms - desk.exchange.now_ms()
+    if left_ms <= 0:
+        return min(delay_ms, desk.policy.resolve_delays_ms[0])
+    return min(delay_ms, left_ms + 1)
+
+
+async def _is_closed(desk: Desk, executable_until: int, margin_ms: int) -> bool:
+    """Whether the bound has certainly passed: our estimate says so, and so does the exchange when asked now."""
+    if is_executable(executable_until, desk.exchange.now_ms(), margin_ms):
+        return False
+    try:
+        async with desk.request_slot():
+            return not is_executable(executable_until, await desk.exchange.server_time_ms(), margin_ms)
+    except ExchangeFailure:
+        return False

@@ -1,0 +1,135 @@
+"""What cancels and amends act on: the order that another intent placed, and what the exchange says of it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from common.exchange.base import ExchangeFailure, OrderReport
+from common.venue_limits import Operation
+from orderlane.intents import URGENT_PRIORITY, AmendOrder, CancelOrder, PlaceOrder
+from orderlane.orders import Order, OrderStatus, Reason
+from workers.desk import Desk, log
+from workers.resolve import delays_ms, is_executable
+
+MAX_SUCCESSORS = 64
+"""How long a chain of replaced orders is followed before it counts as broken."""
+
+
+async def find_target(desk: Desk, intent: CancelOrder | AmendOrder) -> Order | Reason:
+    """The order now standing for `intent.target`: the last of those that replaced it, short of the one that
+    `intent` itself replaced it by. Or why there is none."""
+    target_id = intent.target
+    for _ in range(MAX_SUCCESSORS):
+        target = await desk.journal.read(desk.client_order_id(intent.account, target_id))
+        if target is None or target.intent.symbol != intent.symbol:
+            return Reason(
+                code="target_unknown",
+                message=f"no intent {target_id!r} of account {intent.account!r} on {intent.symbol} is on record: "
+                "give the id, account and symbol it was submitted with",
+            )
+        if target.successor in ("", intent.id):
+            return target
+        target_id = target.successor
+    return Reason(
+        code="target_unknown", message=f"intent {intent.target!r} was replaced over {MAX_SUCCESSORS} times"
+    )
+
+
+async def placed_by(desk: Desk, order: Order) -> PlaceOrder | None:
+    """The place intent at the root of an order, which amends may have replaced since; None when it is forgotten."""
+    known: Order | None = order
+    for _ in range(MAX_SUCCESSORS):
+        if known is None or isinstance(known.intent, PlaceOrder):
+            break
+        if not isinstance(known.intent, AmendOrder):
+            return None
+        known = await desk.journal.read(desk.client_order_id(known.intent.account, known.intent.target))
+    return known.intent if known is not None and isinstance(known.intent, PlaceOrder) else None
+
+
+def closed_reason(target: Order) -> Reason:
+    """Why nothing can be done to an order that has ended."""
+    return Reason(
+        code="target_closed",
+        message=f"order {target.intent.id!r} is {target.status} with {target.filled} filled: nothing is left to change",
+        numbers={"filled": str(target.filled)},
+    )
+
+
+async def look_at(desk: Desk, target: Order) -> Order:
+    """Ask the exchange for the target once and bring its record up to date; the record.
+
+    Raises:
+        ExchangeFailure: the query failed, which says nothing of the order.
+    """
+    reference = desk.reference(target)
+    await desk.throttle.acquire(
+        Operation.FIND,
+        reference.account,
+        reference.symbol,
+        URGENT_PRIORITY,
+        conditional=reference.conditional,
+    )
+    async with desk.request_slot():
+        report = await desk.exchange.find(reference)
+    return await note(desk, target, report)
+
+
+async def note(desk: Desk, target: Order, report: OrderReport | None) -> Order:
+    """Bring the target's record up to date with a report, where there is one; the record."""
+    if report is None:
+        return target
+    return await desk.journal.advance(target.client_order_id, report, desk.now_ms()) or target
+
+
+async def watch_until(
+    desk: Desk, target: Order, executable_until: int, done: Callable[[Order], bool]
+) -> Order:
+    """Look at the target until `done(record)`, or until the request that should change it can't be executed any more
+    and has not been; the record as last seen.
+
+    Raises:
+        Stopping, LeaseLost: somebody else will look.
+    """
+    started_at = desk.now_ms()
+    for delay in delays_ms(desk.policy):
+        closed = _is_over(desk, executable_until, started_at)
+        try:
+            target = await look_at(desk, target)
+        except ExchangeFailure as failure:
+            await desk.pause_if_throttled(target.intent.account, failure)
+            log.warning("asking for a target failed", extra={"reason": str(failure)})
+            closed = False
+        if done(target) or closed:
+            return target
+        await desk.sleep(_capped(desk, delay, executable_until))
+    raise AssertionError("unreachable")
+
+
+def with_successor(target: Order, intent_id: str, now_ms: int) -> Order:
+    """The target's record once another intent's order stands in its place."""
+    times = msgspec.structs.replace(target.times, updated_at=now_ms)
+    return msgspec.structs.replace(target, successor=intent_id, times=times)
+
+
+def has_ended(target: Order) -> bool:
+    return target.status.terminal
+
+
+def is_open(target: Order) -> bool:
+    return target.status in (OrderStatus.ACTIVE, OrderStatus.PARTIAL)
+
+
+def _is_over(desk: Desk, executable_until: int, started_at: int) -> bool:
+    if executable_until:
+        return not is_executable(executable_until, desk.exchange.now_ms(), desk.policy.clock_margin_ms)
+    return desk.now_ms() - started_at > desk.policy.unprovable_after_ms
+
+
+def _capped(desk: Desk, delay_ms: int, executable_until: int) -> float:
+    if not executable_until:
+        return delay_ms
+    left_ms = executable_until + desk.policy.clock_margin_ms - desk.exchange.now_ms()
+    return min(delay_ms, max(left_ms + 1, desk.policy.resolve_delays_ms[0]))

@@ -1,0 +1,71 @@
+"""The shared limits as the pipeline meets them: wait for tokens, pause everybody after a 429, heed reply headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from common.exchange.base import ExchangeFailure, Usage
+from common.limiter import Limiter
+from common.venue_limits import Operation, Scope
+from workers.desk import log
+
+DEFAULT_PAUSE_MS: Final = 1_000
+"""How long to pause when the exchange throttles without saying for how long."""
+
+
+class SharedThrottle:
+    """The buckets of one exchange, shared with every other process of the pool through Redis."""
+
+    def __init__(self, limiter: Limiter, exchange_now_ms: Callable[[], int]) -> None:
+        self._limiter = limiter
+        self._exchange_now_ms = exchange_now_ms
+        self._notes: set[asyncio.Task[Any]] = set()
+
+    async def acquire(
+        self, operation: Operation, account: str, symbol: str, urgency: int, *, conditional: bool = False
+    ) -> None:
+        """Wait until the request may be sent within every limit it counts against, and pay for it.
+
+        Raises:
+            redis.exceptions.RedisError: Redis gave no answer; nothing may be sent.
+        """
+        claim = self._limiter.claims.claim(
+            operation, account, symbol, urgency=urgency, conditional=conditional
+        )
+        await self._limiter.acquire(claim, urgency)
+
+    async def pause(self, account: str, failure: ExchangeFailure) -> None:
+        """Close the buckets for all workers for as long as the exchange asked, or a second."""
+        scope = account if failure.per_account else str(Scope.IP)
+        pause_ms = failure.retry_after_ms or DEFAULT_PAUSE_MS
+        log.warning(
+            "the exchange throttles: every worker pauses",
+            extra={"account": account, "scope": scope, "pause_ms": pause_ms, "reason": str(failure)},
+        )
+        try:
+            await self._limiter.close(scope, pause_ms)
+        except RedisError as error:
+            log.warning("the pause could not be shared", extra={"reason": str(error)})
+
+    def heed(self, usages: tuple[Usage, ...], account: str) -> None:
+        """Take in what the headers of a reply to `account` say is used; returns at once, the buckets follow."""
+        self._spawn(self._note(usages, account, self._exchange_now_ms()))
+
+    async def close(self) -> None:
+        """Wait for what `heed` started."""
+        await asyncio.gather(*self._notes, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _note(self, usages: tuple[Usage, ...], account: str, venue_ms: int) -> None:
+        try:
+            await self._limiter.note(usages, account, venue_ms)
+        except RedisError as error:
+            log.debug("usage headers could not be shared", extra={"reason": str(error)})
