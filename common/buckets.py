@@ -141,7 +141,7 @@ def plan_bucket(
             refill, refill_ms = 1, refill_ms + 1  # the next once the window is over, its last ms too
     else:
         capacity, refill, refill_ms = budget, item.amount, window_ms
-    if refill < 1 or not greatest_cost <= capacity <= budget:
+    if refill < 1 or capacity < greatest_cost:
         raise ValueError(
             f"limit {item}{'' if burst is None else f' burst {burst}'} leaves {budget} tokens at a safety of "
             f"{margins.safety}, too few for a request of {greatest_cost}: raise the limit or the safety"

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import secrets
 from collections.abc import Sequence
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,8 +20,8 @@ from msgspec import Struct
 
 from common.exchange.base import OrderReport
 from common.lanes import RETRY_SECONDS, Dispatcher, Hold, LeaseLost, lane_keys, read_run
-from common.telemetry import log_transition
 from common.redis import REPLY_LOST, Argument, ScriptRunner
+from common.telemetry import log_transition
 from orderlane.events import Event, encode_event, order_event
 from orderlane.intents import Intent, encode_intent
 from orderlane.keys import Keys

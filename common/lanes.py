@@ -98,6 +98,7 @@ def lane_keys(keys: Keys) -> list[str]:
 
 
 def new_worker_id() -> str:
+    """`host:pid:random`, never drawn twice; without `#`, which parts it from the grant."""
     host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40]
     return f"{host}:{os.getpid()}:{secrets.token_hex(6)}"
 
@@ -131,7 +132,7 @@ class Dispatcher:
         return f"{self.worker_id}#{self._grant if grant is None else grant}"
 
     def lease_lives(self) -> bool:
-        """Whether the lease certainly still lives, by the monotonic clock (which runs on while a process is stopped)."""
+        """Whether the lease certainly lives, by the monotonic clock (it runs on while a process is stopped)."""
         return time.monotonic() < self._lease_until
 
     def require_lease(self) -> None:

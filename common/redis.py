@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -144,7 +145,8 @@ class ScriptRunner:
     async def _leave_server_without_writes(self, answers: Sequence[Any]) -> None:
         """A master that was demoted keeps its connections: only a new one reaches its successor."""
         if any(isinstance(answer, RedisTakesNoWrites) for answer in answers):
-            await self.client.connection_pool.disconnect(inuse_connections=False)
+            with suppress(RedisError, OSError):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
 
     async def _resend_unloaded(self, batch: list[_Call], replies: list[Any]) -> None:
         """A server that does not know a script did not run it: load it and ask again."""

@@ -15,6 +15,8 @@ from orderlane.orders import Order, OrderStatus, Reason, Times
 
 
 class EventName(StrEnum):
+    """What an event is called; consumers filter by it."""
+
     SUBMITTED = "order.submitted"
     ACKNOWLEDGED = "order.acknowledged"
     PARTIAL = "order.partial"
@@ -84,6 +86,7 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def encode_event(event: Event) -> bytes:
+    """The event as JSON, for the `event` field of a stream entry."""
     return _encoder.encode(event)
 
 

@@ -23,7 +23,7 @@ def client_order_id_bytes(pool: str, exchange: str, account: str, intent_id: str
 
     The parts are joined with NUL, which none of them can contain, so ("a", "bc") and ("ab", "c") differ.
     """
-    named = "\0".join((exchange, account, intent_id)).encode()
+    named = f"{exchange}\0{account}\0{intent_id}".encode()
     return pool_prefix(pool) + sha256(named).digest()[:14]
 
 
@@ -40,8 +40,8 @@ def as_uuid(identifier: bytes) -> str:
 def client_order_id(pool: str, exchange: str, account: str, intent_id: str) -> str:
     """The canonical (text) client order id of an intent: the last part of its record's key.
 
-    >>> client_order_id("orderlane", "binance", "main", "grid-1") == client_order_id("orderlane", "binance", "main", "grid-1")
-    True
+    >>> client_order_id("orderlane", "binance", "main", "grid-1")
+    't5adgclpum3sy4pdooaqb7jeu'
     """
     return as_text(client_order_id_bytes(pool, exchange, account, intent_id))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import msgspec
-
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
 from common.journal import Conflict, Then
 from common.lanes import Hold
@@ -47,7 +45,10 @@ class CommandRun:
         self.replaying = self.saved is not None
 
     async def end(self, status: OrderStatus, reason: Reason | None = None) -> Hold | None:
-        """End the command in `status`; the lane's next run. Before anything was sent a refusal is FAILED, not REJECTED."""
+        """End the command in `status`; the lane's next run.
+
+        A refusal before anything was sent is FAILED: the exchange has said nothing.
+        """
         if status is OrderStatus.REJECTED and self.saved is None:
             status = OrderStatus.FAILED
         return await finish_with(self.desk, self.hold, self.order, status, reason, self.saved)

@@ -19,8 +19,8 @@ import msgspec
 from common.exchange.base import Exchange, ExchangeFailure, OrderReference, Outcome
 from common.journal import Journal
 from common.lanes import Dispatcher, Hold
-from common.venue_limits import Operation
 from common.normalizer import Normalized, Refusal
+from common.venue_limits import Operation
 from orderlane.identity import client_order_id
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, Reason

@@ -104,7 +104,7 @@ class ExchangeWorker:
                 await life.run()
             except LeaseLost as error:
                 log.warning(str(error), extra={"worker": desk.dispatcher.worker_id})
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next life starts clean
                 log.error(
                     "the worker starts over", exc_info=error, extra={"worker": desk.dispatcher.worker_id}
                 )

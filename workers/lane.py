@@ -47,7 +47,7 @@ async def run_lane(desk: Desk, hold: Hold) -> None:
                 faults = 0
             except (Stopping, LeaseLost):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - one entry must never take the worker down
                 faults += 1
                 following = await _after_fault(desk, hold, error, faults)
     except Stopping:
@@ -93,7 +93,8 @@ def read_entry(hold: Hold) -> Intent:
     if names != [INTENT_FIELD]:
         raise IntentInvalid(
             "foreign_fields",
-            f"the entry has the fields {', '.join(names)[:200]}; expected exactly one, {INTENT_FIELD!r}, with one JSON object",
+            f"the entry has the fields {', '.join(names)[:200]}; "
+            f"expected exactly one, {INTENT_FIELD!r}, with one JSON object",
         )
     intent = decode_intent(hold.fields[1])
     if intent.lane != hold.lane:
@@ -162,7 +163,7 @@ async def _end_poisonous(desk: Desk, hold: Hold, intent: Intent) -> Hold | None:
 
 
 async def _give_up(desk: Desk, hold: Hold, error: Exception) -> Hold | None:
-    """A bug met the same entry again and again: end it where nothing was sent, park it where something may have been."""
+    """A bug met the same entry again and again: end it where nothing was sent, else park it."""
     reason = Reason(
         code="internal_error",
         message=f"the pool failed on it {MAX_FAULTS} times ({type(error).__name__}); the log has the trace",

@@ -108,7 +108,7 @@ class Life:
                 self._lost.set_exception(error)
         except Stopping:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next life starts clean
             log.error("a lane could not be run on; starting over", exc_info=error, extra={"lane": hold.lane})
             if not self._lost.done():
                 self._lost.set_exception(error)

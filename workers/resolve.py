@@ -20,6 +20,8 @@ PROOFS_OF_ABSENCE = 2
 
 
 class Absence(StrEnum):
+    """Why an order that was not found counts as absent, or does not."""
+
     PROVEN = "proven"
     """The exchange has no such order and can't come to have one from the request in question."""
     UNPROVABLE = "unprovable"

@@ -115,10 +115,12 @@ def with_successor(target: Order, intent_id: str, now_ms: int) -> Order:
 
 
 def has_ended(target: Order) -> bool:
+    """Whether nothing more can happen to it."""
     return target.status.terminal
 
 
 def is_open(target: Order) -> bool:
+    """Whether it is on the exchange's book."""
     return target.status in (OrderStatus.ACTIVE, OrderStatus.PARTIAL)
 
 

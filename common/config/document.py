@@ -105,8 +105,7 @@ class _Reader:
         return self.seen[id(node)]
 
     def fresh_value(self, node: yaml.Node, path: Path) -> Any:
-        plain = {yaml.MappingNode: "map", yaml.SequenceNode: "seq"}.get(type(node))
-        if plain and node.tag != f"{_TAG}{plain}":
+        if isinstance(node, yaml.CollectionNode) and node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             self.problem(node, path, "a YAML tag (!) is not used here: leave it out")
             return None
         if isinstance(node, yaml.MappingNode):

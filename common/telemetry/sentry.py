@@ -1,7 +1,8 @@
 """Errors to Sentry, scrubbed and tagged; nothing of Sentry is imported before a DSN is set.
 
-Only what the pool asks for is switched on. Sentry's own integrations would send command lines, patch Redis
-and HTTP calls, and add headers to requests to exchanges."""
+Only what the pool asks for is switched on; personal data is off unless asked for (`send_default_pii` unset).
+Sentry's own integrations would send command lines, patch Redis and HTTP calls, and add headers to requests to
+exchanges."""
 
 from __future__ import annotations
 
@@ -55,7 +56,6 @@ def start_sentry(
         before_send_transaction=clean_event,
         before_breadcrumb=clean_breadcrumb,
         include_local_variables=False,
-        send_default_pii=False,
         max_request_body_size="never",
         traces_sample_rate=section.traces_sample_rate or None,
         propagate_traces=False,
@@ -69,7 +69,7 @@ def start_sentry(
     )
     errors = EventHandler(level=logging.ERROR)
     errors.addFilter(FloodGate(EVENTS_A_MINUTE, time.monotonic))
-    return [BreadcrumbHandler(level=logging.WARNING), errors]
+    return [errors, BreadcrumbHandler(level=logging.WARNING)]  # an error is no breadcrumb of itself
 
 
 def stop_sentry() -> None:

@@ -29,6 +29,7 @@ class Telemetry:
 
     handlers: list[logging.Handler]
     replaced: list[logging.Handler]
+    level: int
     sentry: bool
     hooks: tuple[Any, Any, Any] = field(
         default_factory=lambda: (sys.excepthook, threading.excepthook, sys.unraisablehook)
@@ -44,6 +45,7 @@ class Telemetry:
             handler.close()
         for handler in self.replaced:
             root.addHandler(handler)
+        root.setLevel(self.level)
         sys.excepthook, threading.excepthook, sys.unraisablehook = self.hooks
         logging.captureWarnings(False)
         forget_process()
@@ -62,7 +64,7 @@ def start_telemetry(
     handlers: list[logging.Handler] = [lines]
     handlers += start_sentry(settings.sentry, release=_release(), transport=transport)
     root = logging.getLogger()
-    telemetry = Telemetry(handlers, root.handlers[:], sentry=len(handlers) > 1)
+    telemetry = Telemetry(handlers, root.handlers[:], root.level, sentry=len(handlers) > 1)
     root.handlers[:] = handlers
     root.setLevel(settings.log.level.upper())
     logging.captureWarnings(True)

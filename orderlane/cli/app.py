@@ -44,7 +44,9 @@ def _leave(context: click.Context, error: Exception) -> NoReturn:
     if isinstance(error, RedisError):
         message = f"Redis at {operator.client.settings.address} refused the command: {message}"
     if operator.as_json:
-        click.echo(json_line({"error": error_code(error), "message": message, "exit_code": int(code)}), err=True)
+        click.echo(
+            json_line({"error": error_code(error), "message": message, "exit_code": int(code)}), err=True
+        )
     else:
         click.echo(f"Error: {message}", err=True)
     context.exit(code)
@@ -57,7 +59,11 @@ def _version() -> str:
         return "not installed (run from a checkout)"
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(_version(), prog_name="orderlane", message="%(prog)s %(version)s")
 @pool_options(with_environment=True)
 def group() -> None:

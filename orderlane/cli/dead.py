@@ -17,7 +17,13 @@ def dead() -> None:
 
 
 @dead.command("list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="At most so many, of each exchange")
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="At most so many, of each exchange",
+)
 @pool_options()
 @click.pass_obj
 def list_(operator: Operator, limit: int) -> None:

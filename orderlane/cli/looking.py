@@ -13,7 +13,6 @@ from orderlane.errors import OrderNotFound
 from orderlane.events import Event
 from orderlane.identity import as_text, as_uuid, client_order_id_bytes
 from orderlane.intents import intent_schema
-from orderlane.keys import EVENT_FIELD
 from orderlane.orders import Order
 from orderlane.waiting import read_event
 
@@ -36,7 +35,13 @@ def get(operator: Operator, intent_id: str) -> None:
 
 @click.command()
 @click.option("--open", "only_open", is_flag=True, help="All that were begun and have not ended, instead")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="At most so many (not with --open)")
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="At most so many (not with --open)",
+)
 @pool_options()
 @click.pass_obj
 def orders(operator: Operator, only_open: bool, limit: int) -> None:
@@ -66,10 +71,14 @@ def schema(operator: Operator) -> None:
 def id_(operator: Operator, intent_id: str) -> None:
     """Print the client order id that the order of an intent has on the exchange. Needs --exchange and --account."""
     if operator.exchange is None or operator.account is None:
-        raise click.UsageError("give --exchange and --account: the id is computed from both and the intent's id")
+        raise click.UsageError(
+            "give --exchange and --account: the id is computed from both and the intent's id"
+        )
     identifier = client_order_id_bytes(operator.pool, operator.exchange, operator.account, intent_id)
     text = as_text(identifier)
-    operator.show({"client_order_id": text, "uuid": as_uuid(identifier), "hex": identifier.hex()}, lambda: text)
+    operator.show(
+        {"client_order_id": text, "uuid": as_uuid(identifier), "hex": identifier.hex()}, lambda: text
+    )
 
 
 def _changed_last(operator: Operator, limit: int) -> list[Order]:

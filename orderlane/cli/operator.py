@@ -96,7 +96,13 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 def pool_options(*, with_environment: bool = False) -> Callable[[Decorated], Decorated]:
     """The shared options. The command's group takes them too, and it alone looks at the environment."""
     options = [
-        ("redis_url", "--redis-url", "URL", ("ORDERLANE_REDIS_URL", "REDIS_URL"), f"Redis of the pool [{DEFAULT_URL}]"),
+        (
+            "redis_url",
+            "--redis-url",
+            "URL",
+            ("ORDERLANE_REDIS_URL", "REDIS_URL"),
+            f"Redis of the pool [{DEFAULT_URL}]",
+        ),
         ("pool", "--pool", "NAME", ("ORDERLANE_POOL",), "The pool: what its keys start with [orderlane]"),
         ("exchange", "--exchange", "NAME", ("ORDERLANE_EXCHANGE",), "The exchange, where it is not clear"),
         ("account", "--account", "NAME", ("ORDERLANE_ACCOUNT",), "The account, where it is not clear"),
@@ -104,7 +110,12 @@ def pool_options(*, with_environment: bool = False) -> Callable[[Decorated], Dec
 
     def decorate(command: Decorated) -> Decorated:
         command = click.option(
-            "--json", "as_json", is_flag=True, expose_value=False, callback=_keep, help="Print JSON, one object a line"
+            "--json",
+            "as_json",
+            is_flag=True,
+            expose_value=False,
+            callback=_keep,
+            help="Print JSON, one object a line",
         )(command)
         for name, flag, metavar, variables, text in reversed(options):
             command = click.option(

@@ -47,6 +47,7 @@ def pairs(rows: Iterable[tuple[str, Text | str]]) -> Table:
 
 
 def number(value: Decimal | None) -> str:
+    """A decimal without exponent; nothing for None."""
     return "" if value is None else f"{value:f}"
 
 
@@ -66,6 +67,7 @@ def span(ms: int | None) -> str:
 
 
 def status(value: OrderStatus | None) -> Text:
+    """A status in its colour."""
     return Text(value.value if value else "", STYLES.get(value, "") if value else "")
 
 
@@ -74,7 +76,11 @@ def asked(intent: Intent) -> str:
     if isinstance(intent, CancelOrder):
         return f"cancel {intent.target}"
     if isinstance(intent, AmendOrder):
-        new = [f"{name} {number(value)}" for name, value in (("amount", intent.amount), ("price", intent.price)) if value]
+        new = [
+            f"{name} {number(value)}"
+            for name, value in (("amount", intent.amount), ("price", intent.price))
+            if value
+        ]
         return f"amend {intent.target}: {', '.join(new)}"
     if isinstance(intent, CancelAll):
         return "cancel all"
@@ -146,11 +152,15 @@ def event_line(event: Event) -> Text:
     style = STYLES.get(event.to_status, "") if event.to_status else ""
     if event.name in (EventName.SYSTEM_ERROR, EventName.UNKNOWN, EventName.ERROR):
         style = "bold red"
-    line = Text.assemble((f"{datetime.fromtimestamp(event.at / 1000, UTC):%H:%M:%S}.{event.at % 1000:03} ", "dim"))
+    line = Text.assemble(
+        (f"{datetime.fromtimestamp(event.at / 1000, UTC):%H:%M:%S}.{event.at % 1000:03} ", "dim")
+    )
     line.append(f"{event.name.value:<20} ", style)
     words = [event.intent_id, event.account, event.symbol]
     if event.filled:
-        words.append(f"filled {number(event.filled)}" + (f" at {number(event.average)}" if event.average else ""))
+        words.append(
+            f"filled {number(event.filled)}" + (f" at {number(event.average)}" if event.average else "")
+        )
     words += [f"{name} {change}" for name, change in event.changes.items()]
     words += [f"{name}={value}" for name, value in event.numbers.items()]
     line.append("  ".join(filter(None, words)))

@@ -19,7 +19,14 @@ from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read
 
 @click.command()
 @click.option("--watch", "live", is_flag=True, help="Refresh until Ctrl-C")
-@click.option("--interval", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="SECONDS", help="With --watch: how often")
+@click.option(
+    "--interval",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    help="With --watch: how often",
+)
 @pool_options()
 @click.pass_obj
 def status(operator: Operator, live: bool, interval: float) -> None:
@@ -46,7 +53,9 @@ def _print_on(operator: Operator, now: PoolStatus, interval: float) -> None:
 
 
 def _refresh(operator: Operator, now: PoolStatus, interval: float) -> None:
-    with Live(_shown(now), console=operator.console, auto_refresh=False, screen=operator.console.is_terminal) as screen:
+    with Live(
+        _shown(now), console=operator.console, auto_refresh=False, screen=operator.console.is_terminal
+    ) as screen:
         while True:
             time.sleep(interval)
             try:
@@ -57,7 +66,9 @@ def _refresh(operator: Operator, now: PoolStatus, interval: float) -> None:
 
 
 def _shown(now: PoolStatus) -> RenderableType:
-    heading = Text.assemble(("pool ", "dim"), (now.pool, "bold"), (f" at {now.address}, {moment(now.at)}", "dim"))
+    heading = Text.assemble(
+        ("pool ", "dim"), (now.pool, "bold"), (f" at {now.address}, {moment(now.at)}", "dim")
+    )
     if not now.exchanges:
         hint = Text("no exchange is registered: no worker has started yet, or give --exchange")
         return Group(heading, Text(), hint)
@@ -78,7 +89,10 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
                 ("parked", _alarm(one.lanes_parked, f"lanes, the first for {span(one.parked_since_ms)}")),
                 ("unknown", _alarm(one.unknown, f"orders, the first for {span(one.unknown_since_ms)}")),
                 ("dead letters", _alarm(one.dead, "(orderlane dead list)")),
-                ("open orders", ", ".join(f"{account} {count}" for account, count in one.open_orders.items())),
+                (
+                    "open orders",
+                    ", ".join(f"{account} {count}" for account, count in one.open_orders.items()),
+                ),
                 ("switches", ", ".join(f"{name}={value}" for name, value in one.control.items())),
             ]
         ),
@@ -101,10 +115,16 @@ def _alarm(count: int, text: str) -> Text:
 def _workers(one: ExchangeStatus) -> list[RenderableType]:
     if not one.workers:
         return [Text("no worker: nothing is run until one starts", "bold red")]
-    made = table("worker", "lanes", "could take", "lease ends in", numbers=("lanes", "could take", "lease ends in"))
+    made = table(
+        "worker", "lanes", "could take", "lease ends in", numbers=("lanes", "could take", "lease ends in")
+    )
     for worker in one.workers:
         ended = worker.lease_ends_in_ms < 0
-        lease = Text(f"ended {span(-worker.lease_ends_in_ms)} ago", "red") if ended else Text(span(worker.lease_ends_in_ms))
+        lease = (
+            Text(f"ended {span(-worker.lease_ends_in_ms)} ago", "red")
+            if ended
+            else Text(span(worker.lease_ends_in_ms))
+        )
         made.add_row(worker.id, str(worker.lanes), str(worker.wants_lanes), lease)
     return [Text(), made]
 
@@ -121,6 +141,10 @@ def _buckets(one: ExchangeStatus) -> list[RenderableType]:
 
 def _level(bucket: BucketStatus) -> tuple[Text, Text]:
     if bucket.shut_for_ms is not None:
-        shut = Text(f"shut for {span(bucket.shut_for_ms)}", "bold red") if bucket.shut_for_ms else Text("open again")
+        shut = (
+            Text(f"shut for {span(bucket.shut_for_ms)}", "bold red")
+            if bucket.shut_for_ms
+            else Text("open again")
+        )
         return shut, Text()
     return Text(str(bucket.tokens)), Text(span(bucket.full_in_ms))

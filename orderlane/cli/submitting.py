@@ -13,25 +13,43 @@ import msgspec
 from rich.text import Text
 
 from orderlane.admission import Submitted
-from orderlane.cli.exits import Exit, error_code, exit_of_error, exit_of_order
-from orderlane.cli.intent_lines import read_lines
+from orderlane.cli.exits import exit_of_order
+from orderlane.cli.intent_lines import submit_lines
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import asked, order_detail, status
-from orderlane.errors import OrderEnded, WaitTimeout
+from orderlane.errors import ExchangeUnclear
 from orderlane.intents import Intent, IntentInvalid, OrderType, Side, TimeInForce, decode_intent
-from orderlane.orders import Order
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def wait_options(command: Decorated) -> Decorated:
     """`--wait` and `--timeout`."""
-    command = click.option("--timeout", "timeout_seconds", default=30.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="With --wait: how long")(command)
-    return click.option("--wait", "until", type=click.Choice(["acknowledged", "terminal"]), help="Wait for a word of the exchange, or for the end")(command)
+    command = click.option(
+        "--timeout",
+        "timeout_seconds",
+        default=30.0,
+        show_default=True,
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="With --wait: how long",
+    )(command)
+    return click.option(
+        "--wait",
+        "until",
+        type=click.Choice(["acknowledged", "terminal"]),
+        help="Wait for a word of the exchange, or for the end",
+    )(command)
 
 
 @click.command()
-@click.option("--file", "source", type=click.File("rb"), metavar="FILE", help="Intents, one JSON object a line; - for stdin")
+@click.option(
+    "--file",
+    "source",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Intents, one JSON object a line; - for stdin",
+)
 @click.option("--id", "id", metavar="ID", help="The intent's id; drawn when left out")
 @click.option("--symbol", metavar="SYMBOL", help="BTC/USDT (spot), BTC/USDT:USDT (swap)")
 @click.option("--side", type=click.Choice(list(Side)))
@@ -45,12 +63,19 @@ def wait_options(command: Decorated) -> Decorated:
 @click.option("--leg", metavar="NAME")
 @click.option("--priority", type=int, metavar="0-9", help="0 is most urgent")
 @click.option("--expires-in", type=click.FloatRange(0), metavar="SECONDS", help="Don't send it after so long")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Carried through to events (repeatable)")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Carried through to events (repeatable)"
+)
 @wait_options
 @pool_options()
 @click.pass_context
 def submit(
-    context: click.Context, source: IO[bytes] | None, until: str | None, timeout_seconds: float, **fields: Any
+    context: click.Context,
+    /,
+    source: IO[bytes] | None,
+    until: str | None,
+    timeout_seconds: float,
+    **fields: Any,
 ) -> None:
     """Add one order from options, or intents of any kind from a file. --exchange and --account say where."""
     operator = context.ensure_object(Operator)
@@ -58,13 +83,18 @@ def submit(
         given = [name for name, value in fields.items() if value]
         if given:
             raise click.UsageError(f"--file holds whole intents: leave out --{given[0].replace('_', '-')}")
-        context.exit(read_lines(operator, source, until, timeout_seconds))
-    _submit(context, operator, _intent_of(operator, fields), until, timeout_seconds)
+        context.exit(submit_lines(operator, source, until, timeout_seconds))
+    submitted = operator.client.submit(_intent_of(operator, fields))
+    _finish(context, operator, submitted, until, timeout_seconds)
 
 
 @click.command()
 @click.argument("intent_id", metavar="INTENT")
-@click.option("--symbol", metavar="SYMBOL", help="With --exchange and --account: cancel what the pool has no record of yet")
+@click.option(
+    "--symbol",
+    metavar="SYMBOL",
+    help="With --exchange and --account: cancel what the pool has no record of yet",
+)
 @wait_options
 @pool_options()
 @click.pass_context
@@ -82,7 +112,11 @@ def cancel(
 @click.option("--amount", metavar="DECIMAL", help="The new total, in the base currency")
 @click.option("--price", metavar="DECIMAL")
 @click.option("--id", "amend_id", metavar="ID", help="The amend's own id; drawn when left out")
-@click.option("--symbol", metavar="SYMBOL", help="With --exchange and --account: amend what the pool has no record of yet")
+@click.option(
+    "--symbol",
+    metavar="SYMBOL",
+    help="With --exchange and --account: amend what the pool has no record of yet",
+)
 @wait_options
 @pool_options()
 @click.pass_context
@@ -98,19 +132,21 @@ def amend(
 ) -> None:
     """Give the order of an INTENT a new amount, a new price, or both."""
     operator = context.ensure_object(Operator)
-    numbers = {"amount": _decimal("amount", amount), "price": _decimal("price", price)}
-    submitted = _of_target(lambda: operator.client.amend(intent_id, **numbers, id=amend_id, symbol=symbol))
+    new_amount, new_price = _decimal("amount", amount), _decimal("price", price)
+    submitted = _of_target(
+        lambda: operator.client.amend(
+            intent_id, amount=new_amount, price=new_price, id=amend_id, symbol=symbol
+        )
+    )
     _finish(context, operator, submitted, until, timeout_seconds)
 
 
 def _of_target(call: Callable[[], Submitted]) -> Submitted:
     try:
         return call()
-    except IntentInvalid:
+    except (IntentInvalid, ExchangeUnclear):
         raise
     except ValueError as error:
-        if isinstance(error, OrderEnded):
-            raise
         raise click.UsageError(str(error)) from None
 
 
@@ -121,7 +157,9 @@ def _decimal(field: str, text: str | None) -> Decimal | None:
     try:
         return Decimal(text)
     except ArithmeticError:
-        raise click.UsageError(f"--{field} is {text!r}: expected a plain positive decimal such as 0.015") from None
+        raise click.UsageError(
+            f"--{field} is {text!r}: expected a plain positive decimal such as 0.015"
+        ) from None
 
 
 def _intent_of(operator: Operator, fields: dict[str, Any]) -> Intent:
@@ -148,14 +186,12 @@ def _tag(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _submit(
-    context: click.Context, operator: Operator, intent: Intent, until: str | None, timeout_seconds: float
-) -> None:
-    _finish(context, operator, operator.client.submit(intent), until, timeout_seconds)
-
-
 def _finish(
-    context: click.Context, operator: Operator, submitted: Submitted, until: str | None, timeout_seconds: float
+    context: click.Context,
+    operator: Operator,
+    submitted: Submitted,
+    until: str | None,
+    timeout_seconds: float,
 ) -> None:
     """Say what was added, or wait and say what became of it."""
     if until is None:
@@ -179,5 +215,7 @@ def _said(submitted: Submitted) -> Text:
     order = submitted.order
     intent = order.intent
     words = "was there before" if submitted.duplicate else f"added as entry {order.entry}"
-    text = Text(f"{intent.id} {words}: {asked(intent)} {intent.symbol} on {intent.exchange}/{intent.account}, ")
+    text = Text(
+        f"{intent.id} {words}: {asked(intent)} {intent.symbol} on {intent.exchange}/{intent.account}, "
+    )
     return text.append_text(status(order.status))

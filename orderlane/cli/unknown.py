@@ -63,6 +63,9 @@ def _listed(found: list[UnknownOrder]) -> RenderableType:
         lane = Text(one.order.intent.lane)
         lane.append(" parked" if one.parked else "", "bold red")
         made.add_row(
-            Text(one.order.id), lane, moment(one.since), Text(f"{reason.code}: {reason.message}" if reason else "")
+            Text(one.order.id),
+            lane,
+            moment(one.since),
+            Text(f"{reason.code}: {reason.message}" if reason else ""),
         )
     return made

@@ -15,8 +15,20 @@ from orderlane.waiting import check_position
 
 
 @click.command()
-@click.option("--after", default="$", show_default=True, metavar="ID", help="Start after this event; 0: the oldest kept, $: now")
-@click.option("--name", "names", multiple=True, type=click.Choice([name.value for name in EventName]), help="Only such events (repeatable)")
+@click.option(
+    "--after",
+    default="$",
+    show_default=True,
+    metavar="ID",
+    help="Start after this event; 0: the oldest kept, $: now",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    type=click.Choice([name.value for name in EventName]),
+    help="Only such events (repeatable)",
+)
 @click.option("--intent", "intent_id", metavar="ID", help="Only events about this intent")
 @click.option("--symbol", metavar="SYMBOL", help="Only events of this symbol")
 @click.option("--strategy", metavar="NAME", help="Only events of this strategy")

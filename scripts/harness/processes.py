@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final, Self
 
-
 from common.redis_server import EmbeddedRedis
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -171,7 +170,8 @@ class LocalPool:
         for process in self.processes.values():
             if not process.alive:
                 raise PoolFailed(
-                    f"{process.name} ended with code {process.popen.returncode}; its last words:\n{process.last_words()}"
+                    f"{process.name} ended with code {process.popen.returncode}; "
+                    f"its last words:\n{process.last_words()}"
                 )
 
     def close(self) -> dict[str, int]:

@@ -139,9 +139,18 @@ class Plan:
                 change(good, symbol="NOPE/USDT"),
                 change(good, expires_at=1),
                 change(good, amount=Decimal(900_000_000)),
+                self._too_dear(),
                 change(good, params={"newClientOrderId": "mine"}),
             ]
         )
+
+    def _too_dear(self) -> PlaceOrder:
+        """Within the market's rules and beyond the account's means: the exchange refuses it."""
+        symbol = "BTC/USDT"
+        return PlaceOrder(
+            id=self._id(), exchange="binance-spot", account="main", symbol=symbol, side=Side.BUY, type=OrderType.LIMIT,
+            amount=Decimal(500), price=Decimal(round(self._prices[symbol])),
+        )  # fmt: skip
 
 
 def _text(entry: bytes | str) -> str:

@@ -64,9 +64,7 @@ class Bench:
 
     def worker(self, lease_ms: int = LEASE_MS) -> tuple[Dispatcher, Journal]:
         dispatcher = Dispatcher(self.runner, self.keys, lease_ms=lease_ms)
-        return dispatcher, Journal(
-            self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher
-        )
+        return dispatcher, Journal(self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher)
 
     def add(self, lane: str = "main|BTC/USDT", **fields: object) -> str:
         """Append an intent as a foreign producer does; its stream id."""

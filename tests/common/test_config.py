@@ -80,7 +80,7 @@ def test_what_is_named_as_the_file_goes_before_the_environment(tmp_path: Path) -
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused_instead_of_the_paper_pool(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="absent.yaml: can't be read: no such file"):
+    with pytest.raises(ConfigInvalid, match=r"absent\.yaml: can't be read: no such file"):
         load_settings(tmp_path / "absent.yaml", {})
     (tmp_path / "bytes.yaml").write_bytes(b"pool: \xff\xfe")
     with pytest.raises(ConfigInvalid, match="is not text"):
@@ -238,7 +238,11 @@ def test_a_section_with_nothing_in_it_has_its_defaults() -> None:
 
 
 def test_decimals_are_exact_and_limits_and_margins_reach_the_limiter() -> None:
-    extra = "    normalizer: {max_distance_percent: 12.3}\n    limits: {orders_10s: 50/10 seconds}\n    limits_reserve: 0.3\n"
+    extra = (
+        "    normalizer: {max_distance_percent: 12.3}\n"
+        "    limits: {orders_10s: 50/10 seconds}\n"
+        "    limits_reserve: 0.3\n"
+    )
     section = accepted(paper(exchange=extra)).exchanges["x"]
     assert str(section.normalizer.max_distance_percent) == "12.3"
     assert section.limits == {"orders_10s": "50/10 seconds"}

@@ -33,6 +33,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def finish(tasks: list[asyncio.Task[None]]) -> None:
+    """See every task end; one that never gets its turn fails the test."""
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
 class Tokens:
     """What attempts are answered: 0 while there are tokens, else `wait_ms`; `asked` lists who asked, in order."""
 
@@ -89,7 +94,7 @@ async def test_as_long_as_nobody_waits_all_ask_at_once(gate: Gate) -> None:
     tasks = [asyncio.create_task(gate.run("key", 5, attempt)) for _ in range(8)]
     await asyncio.wait_for(asking.wait(), 5)
     release.set()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
     assert gate.waiting() == 0
 
 
@@ -98,7 +103,7 @@ async def test_who_waits_passes_in_order_of_arrival(gate: Gate, clock: Clock) ->
     tasks = await queue_up(gate, tokens, "abcd")
     tokens.left = 4
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
     assert tokens.passed == list("abcd")
 
 
@@ -112,7 +117,7 @@ async def test_only_the_first_in_the_queue_asks_again(gate: Gate, clock: Clock) 
     assert tokens.asked == ["0"] * 10
     tokens.left = 64
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
     assert len(tokens.asked) == 10 + 64
 
 
@@ -122,7 +127,7 @@ async def test_a_newcomer_does_not_ask_while_others_wait(gate: Gate, clock: Cloc
     assert tokens.asked == ["a"]
     tokens.left = 2
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
 
 
 async def test_the_more_urgent_asks_at_once_and_goes_first(gate: Gate, clock: Clock) -> None:
@@ -133,7 +138,7 @@ async def test_the_more_urgent_asks_at_once_and_goes_first(gate: Gate, clock: Cl
     tasks += await queue_up(gate, tokens, "e", urgency=0)
     tokens.left = 4
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
     assert tokens.passed == list("exab")
 
 
@@ -147,7 +152,7 @@ async def test_who_was_overtaken_while_asleep_waits_for_its_turn(gate: Gate, clo
     assert set(tokens.asked) == {"x"}
     tokens.left = 2
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
     assert tokens.passed == ["x", "a"]
 
 
@@ -188,7 +193,7 @@ async def test_one_cancelled_while_it_asks_passes_the_turn_on(gate: Gate, clock:
     assert stuck.is_set()
     tokens.left = 1
     first.cancel()
-    await asyncio.wait_for(asyncio.gather(*rest), 5)
+    await finish(rest)
     assert tokens.passed == ["b"]
     assert not gate._queues
 
@@ -211,7 +216,7 @@ async def test_what_an_attempt_raises_reaches_its_caller_and_the_rest_go_on(gate
     await clock.tick()
     with pytest.raises(ConnectionError):
         await broken
-    await asyncio.wait_for(asyncio.gather(*rest), 5)
+    await finish(rest)
     assert not gate._queues
 
 
@@ -223,7 +228,7 @@ async def test_gates_of_other_keys_do_not_wait(gate: Gate, clock: Clock) -> None
     assert free.passed == ["z"]
     flooded.left = 3
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)
 
 
 @pytest.mark.parametrize(
@@ -240,4 +245,4 @@ async def test_the_wait_told_is_slept_plus_a_little_but_never_past_asking_again(
     assert clock.slept[0] * 1_000 <= MOST_SLEEP_MS
     tokens.left = 1
     await clock.tick()
-    await asyncio.gather(*tasks)
+    await finish(tasks)

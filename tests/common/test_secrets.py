@@ -12,14 +12,10 @@ from hypothesis import strategies as st
 from common.secrets import HIDDEN, Secret, SecretRegistry, SecretUrl, scrub, without_password
 
 ODD = 'pa/ss+w=zx"\\ 7&é#@:%~'
-PEM = "\n".join(
-    [
-        "-----BEGIN KEY-----",
-        "MIIEvgIBADANBgkqhkiG9w0BAQEF",
-        "AASCBKgwggSkAgEAAoIBAQC7VJTU",
-        "-----END KEY-----",
-    ]
-)
+PEM = """-----BEGIN KEY-----
+MIIEvgIBADANBgkqhkiG9w0BAQEF
+AASCBKgwggSkAgEAAoIBAQC7VJTU
+-----END KEY-----"""
 
 
 @pytest.mark.parametrize("kind", [Secret, SecretUrl])
@@ -31,7 +27,7 @@ def test_no_way_of_showing_a_secret_shows_it(kind: type[Secret]) -> None:
         repr(secret),
         f"{secret}",
         f"{secret!r:>60}",
-        "%s" % secret,
+        " ".join(map("{:>20}".format, [secret])),
         format(secret),
         repr([secret]),
     ]

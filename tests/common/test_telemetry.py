@@ -207,7 +207,8 @@ def test_whatever_is_logged_a_line_comes_out(logged: Logged, value: object, log_
     logged.start(ORDERLANE_LOG_FORMAT=log_as)
     log.info("field", extra={"value": value})
     log.info("argument %s", value)
-    log.info("wrong %d %d", "argument")
+    mistaken = "wrong %d %d"
+    log.info(mistaken, "argument")
     log.error("error", exc_info=RuntimeError(value))
     assert all(word in logged.text for word in ("field", "argument", "wrong", "error", "RuntimeError"))
     if log_as == "json":

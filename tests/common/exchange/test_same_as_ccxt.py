@@ -76,7 +76,9 @@ async def by_ccxt(client: Any, venue: VenueUnderTest, request: OrderRequest) -> 
         amount = "1.23" if request.symbol == LINEAR else amount  # contracts of 0.01 BTC
     if venue.venue == "kraken":
         params |= {"clientOrderId": client_order_uuid(ID), "deadline": "2025-10-09T08:53:30.000Z"}
-        if params.pop("timeInForce", None) == "PO":  # which ccxt would hand on as it is; Kraken knows no such value
+        if (
+            params.pop("timeInForce", None) == "PO"
+        ):  # which ccxt would hand on as it is; Kraken knows no such value
             params["postOnly"] = True
         elif request.time_in_force is not None:
             params["timeInForce"] = str(request.time_in_force)

@@ -88,7 +88,7 @@ def check_order(order: Order) -> None:
     assert (order.status == "FILLED") == (order.remaining == 0)
     assert order.is_open or order.locked == 0
     for fill in order.fills:
-        worst = order.price
+        worst = ZERO if order.amendments else order.price
         assert not worst or (fill.price <= worst if order.side == "BUY" else fill.price >= worst)
 
 

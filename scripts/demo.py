@@ -1,0 +1,252 @@
+"""Watch intents become orders, and see them reconciled against the exchange's own books.
+
+Starts an embedded Redis, the paper exchange, exchange workers for `binance` (USDⓈ-M) and `binance-spot`, and the
+scheduler; a separate producer process appends intents, some wrong on purpose. Everything runs on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import redis
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orderlane.connection import connect
+from orderlane.events import EventName, decode_event
+from orderlane.keys import EVENT_FIELD, Keys
+from scripts.harness.evidence import leaked_keys, read_appended, read_arrived, read_journal
+from scripts.harness.processes import LocalPool, PoolFailed
+from scripts.harness.producer import COINS
+from scripts.harness.verdict import Verdict, judge, percentile
+
+POOL: Final = "orderlane"
+EXCHANGES: Final = ("binance", "binance-spot")
+STALL_SECONDS: Final = 60.0
+"""Without any progress for this long the run counts as stuck."""
+
+
+class Progress:
+    """What is going on, for the terminal: the backlog, and how many events of each name were published."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._seen = dict.fromkeys(EXCHANGES, "0-0")
+        self.events: dict[str, int] = {}
+        self.backlog = 0
+        self.changed_at = time.monotonic()
+
+    def update(self) -> None:
+        """Read what was published since the last time."""
+        before = (self.backlog, sum(self.events.values()))
+        self.backlog = sum(int(self._client.xlen(Keys(name, POOL).intents)) for name in EXCHANGES)
+        for name in EXCHANGES:
+            page: Any = self._client.xrange(Keys(name, POOL).events, f"({self._seen[name]}", "+", count=2000)
+            for entry, fields in page:
+                event = decode_event(entry.decode(), fields[EVENT_FIELD.encode()])
+                self.events[event.name.value] = self.events.get(event.name.value, 0) + 1
+                self._seen[name] = entry.decode()
+        if (self.backlog, sum(self.events.values())) != before:
+            self.changed_at = time.monotonic()
+
+    def table(self, appended: int, wanted: int) -> Table:
+        """The state of the run as a small table."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("appended", f"{appended}/{wanted}", "waiting or under way", str(self.backlog))
+        shown = (
+            EventName.SUBMITTED, EventName.ACKNOWLEDGED, EventName.FILLED, EventName.CANCELLED, EventName.REJECTED,
+            EventName.UNKNOWN,
+        )  # fmt: skip
+        for left, right in zip(shown[::2], shown[1::2], strict=True):
+            grid.add_row(
+                left.value,
+                str(self.events.get(left.value, 0)),
+                right.value,
+                str(self.events.get(right.value, 0)),
+            )
+        return grid
+
+
+def show(verdict: Verdict, seconds: float, console: Console) -> None:
+    """Print the closing table."""
+    table = Table(title="reconciled against the exchange's own books", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("intents", str(verdict.intents))
+    table.add_row("acknowledged by the exchange", str(verdict.acknowledged))
+    table.add_row("  of these filled", str(verdict.filled))
+    table.add_row("rejected by the exchange", str(verdict.rejected))
+    table.add_row("refused by the pool", str(verdict.failed))
+    for reason, count in verdict.reasons.items():
+        table.add_row(f"    {reason}", str(count))
+    if verdict.unknown:
+        table.add_row("outcome unknown", str(verdict.unknown))
+    for name, count in (
+        ("lost", verdict.lost),
+        ("duplicated", verdict.duplicated),
+        ("out of lane order", verdict.out_of_order),
+    ):
+        table.add_row(name, str(count), style="bold red" if count else "bold green")
+    table.add_row("from XADD to the exchange, p50", f"{percentile(verdict.latencies_ms, 0.5):.1f} ms")
+    table.add_row("from XADD to the exchange, p99", f"{percentile(verdict.latencies_ms, 0.99):.1f} ms")
+    table.add_row("seconds", f"{seconds:.1f}")
+    console.print(table)
+    for finding in verdict.findings[:20]:
+        console.print(f"[red]{finding}[/red]")
+
+
+def as_json(verdict: Verdict, seconds: float) -> str:
+    """The closing line for machines."""
+    return json.dumps(
+        {
+            "intents": verdict.intents,
+            "acknowledged": verdict.acknowledged,
+            "filled": verdict.filled,
+            "rejected": verdict.rejected,
+            "failed": verdict.failed,
+            "lost": verdict.lost,
+            "duplicated": verdict.duplicated,
+            "out_of_order": verdict.out_of_order,
+            "seconds": round(seconds, 2),
+            "p50_ms": round(percentile(verdict.latencies_ms, 0.5), 2),
+            "p99_ms": round(percentile(verdict.latencies_ms, 0.99), 2),
+            "unknown": verdict.unknown,
+            "reasons": verdict.reasons,
+        }
+    )
+
+
+def prices(pool: LocalPool) -> dict[str, str]:
+    """The exchange's current prices of the coins the producer trades, by unified symbol."""
+    found: dict[str, str] = {}
+    for path, suffix in (("/api/v3/ticker/price", ""), ("/fapi/v1/ticker/price", ":USDT")):
+        by_id = {row["symbol"]: row["price"] for row in json.loads(pool.ask_paper(path))}
+        found |= {f"{coin}/USDT{suffix}": by_id[f"{coin}USDT"] for coin in COINS}
+    return found
+
+
+def wait_until_ready(pool: LocalPool, client: redis.Redis, workers: int) -> None:
+    """Wait until every worker has joined."""
+    while True:
+        pool.check()
+        joined = sum(int(client.zcard(Keys(name, POOL).workers)) for name in EXCHANGES)
+        if joined >= workers:
+            return
+        time.sleep(0.05)
+
+
+def start_producer(pool: LocalPool, intents: int, seed: int, record: Path) -> subprocess.Popen[bytes]:
+    """Start the application that appends intents."""
+    command = [
+        sys.executable, "-m", "scripts.harness.producer", "--redis-url", pool.redis.url, "--intents", str(intents),
+        "--seed", str(seed), "--prices", json.dumps(prices(pool)), "--record", str(record),
+    ]  # fmt: skip
+    return subprocess.Popen(command, env=pool.environment)
+
+
+def run(
+    pool: LocalPool, intents: int, workers: int, seed: int, console: Console, *, live: bool
+) -> tuple[Verdict, float]:
+    """Run the demo in a pool that has Redis and the exchange; the verdict and how long the intents took."""
+    client = connect(pool.redis.url)
+    try:
+        for number in range(1, workers + 1):
+            pool.start_worker("binance", number)
+        pool.start_worker("binance-spot", 1)
+        # pool.start_scheduler()
+        wait_until_ready(pool, client, workers + 1)
+        record, progress = pool.folder / "appended.jsonl", Progress(client)
+        started_at = time.monotonic()
+        producer = start_producer(pool, intents, seed, record)
+        screen = Live(console=console, refresh_per_second=8, transient=True) if live else nullcontext()
+        with screen as display:
+            ended = False
+            while not (ended and progress.backlog == 0):
+                ended = producer.poll() is not None
+                progress.update()
+                if display is not None:
+                    display.update(progress.table(len(read_appended(record)), intents))
+                pool.check()
+                if time.monotonic() - progress.changed_at > STALL_SECONDS:
+                    break
+                time.sleep(0.1)
+        seconds = time.monotonic() - started_at
+        if producer.wait() != 0:
+            raise PoolFailed(f"the producer ended with code {producer.returncode}")
+        verdict = judge(read_appended(record), read_arrived(pool), read_journal(client, POOL, EXCHANGES))
+        leaked = leaked_keys(client)
+        if leaked:
+            raise PoolFailed(
+                f"keys that orderlane.keys does not know were left in Redis: {', '.join(leaked[:10])}"
+            )
+        return verdict, seconds
+    finally:
+        client.close()
+
+
+def keep(pool: LocalPool, console: Console) -> None:
+    """Leave the pool running until Ctrl-C."""
+    console.print(
+        f"\nThe pool keeps running; Ctrl-C ends it. Redis: {pool.redis.url}   paper exchange: {pool.paper_url}\n"
+        f"  scripts/orderlane --redis-url {pool.redis.url} status\n"
+        f"  scripts/orderlane --redis-url {pool.redis.url} watch\n"
+        f"logs: {pool.folder}"
+    )
+    try:
+        while True:
+            pool.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        console.print("stopping")
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--intents", default=300, show_default=True, type=click.IntRange(1, 1_000_000), help="How many to append."
+)
+@click.option(
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 32),
+    help="Exchange workers for `binance`.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed appends the same intents.")
+@click.option(
+    "--json",
+    "machine",
+    is_flag=True,
+    help="The last line of stdout is one JSON object; the rest goes to stderr.",
+)
+@click.option("--keep", "keep_running", is_flag=True, help="Leave the pool running afterwards, until Ctrl-C.")
+def main(intents: int, workers: int, seed: int, machine: bool, keep_running: bool) -> None:
+    """Run it; exit code 1 if anything is lost, duplicated or out of lane order."""
+    console = Console(stderr=machine)
+    console.print(
+        f"{intents} intents, {workers} workers for binance, 1 for binance-spot; everything on this machine"
+    )
+    try:
+        with LocalPool(paper_options=("--seed", str(seed))) as pool:
+            verdict, seconds = run(pool, intents, workers, seed, console, live=console.is_terminal)
+            show(verdict, seconds, console)
+            if machine:
+                print(as_json(verdict, seconds), flush=True)
+            if keep_running:
+                keep(pool, console)
+    except PoolFailed as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    sys.exit(0 if verdict.holds and not verdict.unknown else 1)
+
+
+if __name__ == "__main__":
+    main()
