@@ -71,7 +71,7 @@ class Secret:
     def __deepcopy__(self, memo: object) -> Secret:
         return self
 
-    def _x(self, protocol: object) -> NoReturn:
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
             f"a {type(self).__name__} is never pickled: pass the name of the setting that holds it"
         )

@@ -161,7 +161,7 @@ def run(
         for number in range(1, workers + 1):
             pool.start_worker("binance", number)
         pool.start_worker("binance-spot", 1)
-        # pool.start_scheduler()
+        pool.start_scheduler()
         wait_until_ready(pool, client, workers + 1)
         record, progress = pool.folder / "appended.jsonl", Progress(client)
         started_at = time.monotonic()

@@ -77,7 +77,7 @@ class Binance(Venue):
         """X-MBX-USED-WEIGHT-1M -> weight_1m of the address, X-MBX-ORDER-COUNT-10S -> orders_10s of the account."""
         found = []
         for name, value in headers.items():
-            if name.startswith("x-mbx-") and value.isdigit():
+            if name.startswith("x-mbx-") and value.isdecimal():
                 if name.startswith(_USED_WEIGHT):
                     found.append(Usage("ip", f"weight_{name.removeprefix(_USED_WEIGHT)}", int(value)))
                 elif name.startswith(_ORDER_COUNT):

@@ -160,7 +160,7 @@ class Bybit(Venue):
     def usage(self, headers: Mapping[str, str]) -> tuple[Usage, ...]:
         """X-Bapi-Limit-Status is what remains of X-Bapi-Limit in this second, for the endpoint that was asked."""
         limit, left = headers.get("x-bapi-limit", ""), headers.get("x-bapi-limit-status", "")
-        if not limit.isdigit() or not left.isdigit():
+        if not limit.isdecimal() or not left.isdecimal():
             return ()
         return (Usage("account", "endpoint_1s", max(int(limit) - int(left), 0)),)
 

@@ -98,7 +98,14 @@ def classify(
     code = error.code if error else f"http_{reply.status}"
     message = error.message if error else reply.body[:SHOWN_LENGTH].decode(errors="replace")
     wait_ms = retry_after_ms(reply, code, message, table, now_ms) if outcome is Outcome.THROTTLED else 0
-    return ExchangeFailure(outcome, code, message[:SHOWN_LENGTH], status=reply.status, retry_after_ms=wait_ms)
+    return ExchangeFailure(
+        outcome,
+        code,
+        message[:SHOWN_LENGTH],
+        status=reply.status,
+        retry_after_ms=wait_ms,
+        per_account=outcome is Outcome.THROTTLED and code in table.per_account,
+    )
 
 
 def foreign_reply(reply: Reply, table: ErrorTable, now_ms: int) -> ExchangeFailure:
@@ -118,7 +125,7 @@ def foreign_reply(reply: Reply, table: ErrorTable, now_ms: int) -> ExchangeFailu
 def retry_after_ms(reply: Reply, code: str, message: str, table: ErrorTable, now_ms: int) -> int:
     """How long a throttled request has to wait: Retry-After, a moment named in the message, or the table's."""
     named = reply.headers.get("retry-after", "")
-    if named.isdigit():
+    if named.isascii() and named.isdigit():
         return int(named) * 1000
     until = _UNTIL_MS.search(message)
     if until and int(until[1]) > now_ms:

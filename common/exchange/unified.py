@@ -134,7 +134,11 @@ class Unified(Venue):
         listings = [client.fetch_open_orders]
         listings += [client.fetch_closed_orders] if client.has.get("fetchClosedOrders") else []
         for listing in listings:
-            for order in await listing(reference.symbol):
+            try:
+                orders = await listing(reference.symbol)
+            except ccxt_errors.NotSupported:  # for this kind of market, which `has` doesn't tell
+                continue
+            for order in orders:
                 if order.get("clientOrderId") == reference.client_order_id:
                     return _report(order, market, reference.client_order_id)
         return None

@@ -11,7 +11,7 @@ from orderlane.cli.render import moment, pairs, table
 from orderlane.dead_letters import DeadLetter, list_dead, read_dead, retry_dead
 
 
-@click.group()
+@click.group(short_help="Entries that were set aside: list, show, retry.")
 def dead() -> None:
     """Entries that were set aside: no intents, ids used twice, or poison for their workers."""
 

@@ -45,7 +45,7 @@ def get(operator: Operator, intent_id: str) -> None:
 @pool_options()
 @click.pass_obj
 def orders(operator: Operator, only_open: bool, limit: int) -> None:
-    """Show orders: those changed last, the newest at the end."""
+    """Show orders: the last to change, or all open ones."""
     found = operator.client.open_orders() if only_open else _changed_last(operator, limit)
     if operator.as_json:
         for order in found:
@@ -56,7 +56,7 @@ def orders(operator: Operator, only_open: bool, limit: int) -> None:
         operator.console.print("no open orders" if only_open else "no orders have changed lately")
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of intents.")
 @pool_options()
 @click.pass_obj
 def schema(operator: Operator) -> None:
@@ -64,7 +64,7 @@ def schema(operator: Operator) -> None:
     click.echo(json.dumps(intent_schema(), indent=None if operator.as_json else 2))
 
 
-@click.command("id")
+@click.command("id", short_help="Print the client order id of an intent.")
 @click.argument("intent_id", metavar="INTENT")
 @pool_options()
 @click.pass_obj

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console, RenderableType
+from rich.text import Text
 
+from orderlane.admission import BACKLOG_LIMIT
 from orderlane.cli.plain import json_line
 from orderlane.client import Client
 from orderlane.client_settings import ClientSettings
@@ -32,6 +34,7 @@ class Operator:
     exchange: str | None = None
     account: str | None = None
     as_json: bool = False
+    backlog_limit: int = BACKLOG_LIMIT
     context: click.Context | None = field(default=None, repr=False)
 
     @cached_property
@@ -42,6 +45,7 @@ class Operator:
                 exchange=self.exchange,
                 account=self.account,
                 pool=self.pool,
+                backlog_limit=self.backlog_limit,
                 retry_seconds=RETRY_SECONDS,
             )
         except ValueError as error:
@@ -65,7 +69,9 @@ class Operator:
         if self.as_json:
             click.echo(json_line(value))
         else:
-            self.console.print(shown(), soft_wrap=False)
+            renderable = shown()
+            # A line stays a line, for whoever reads it through a pipe; the terminal itself breaks it.
+            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
 
     @cached_property
     def console(self) -> Console:

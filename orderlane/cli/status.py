@@ -17,7 +17,7 @@ from orderlane.errors import Unreachable
 from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read_status
 
 
-@click.command()
+@click.command(short_help="Show workers, backlog, lanes, buckets and what stands still.")
 @click.option("--watch", "live", is_flag=True, help="Refresh until Ctrl-C")
 @click.option(
     "--interval",
@@ -86,8 +86,18 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
             [
                 ("backlog", _backlog(one)),
                 ("lanes", lanes),
-                ("parked", _alarm(one.lanes_parked, f"lanes, the first for {span(one.parked_since_ms)}")),
-                ("unknown", _alarm(one.unknown, f"orders, the first for {span(one.unknown_since_ms)}")),
+                (
+                    "parked lanes",
+                    _alarm(
+                        one.lanes_parked, f"the first for {span(one.parked_since_ms)} (orderlane unpark LANE)"
+                    ),
+                ),
+                (
+                    "unknown orders",
+                    _alarm(
+                        one.unknown, f"the first for {span(one.unknown_since_ms)} (orderlane unknown list)"
+                    ),
+                ),
                 ("dead letters", _alarm(one.dead, "(orderlane dead list)")),
                 (
                     "open orders",
@@ -104,8 +114,9 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
 def _backlog(one: ExchangeStatus) -> str:
     if not one.backlog:
         return "0 intents"
+    count = "1 intent" if one.backlog == 1 else f"{one.backlog} intents"
     unread = f", {one.unread} not yet in a lane" if one.unread else ""
-    return f"{one.backlog} intents, the oldest for {span(one.oldest_ms)}{unread}"
+    return f"{count}, the oldest for {span(one.oldest_ms)}{unread}"
 
 
 def _alarm(count: int, text: str) -> Text:

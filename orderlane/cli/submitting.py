@@ -12,13 +12,16 @@ import click
 import msgspec
 from rich.text import Text
 
-from orderlane.admission import Submitted
+from orderlane.admission import BACKLOG_LIMIT, Submitted
 from orderlane.cli.exits import exit_of_order
 from orderlane.cli.intent_lines import submit_lines
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import asked, order_detail, status
 from orderlane.errors import ExchangeUnclear
 from orderlane.intents import Intent, IntentInvalid, OrderType, Side, TimeInForce, decode_intent
+
+UNLIMITED = 2**53
+"""A backlog no stream reaches: who wants to get out of the market is not told to wait."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -52,17 +55,24 @@ def wait_options(command: Decorated) -> Decorated:
 )
 @click.option("--id", "id", metavar="ID", help="The intent's id; drawn when left out")
 @click.option("--symbol", metavar="SYMBOL", help="BTC/USDT (spot), BTC/USDT:USDT (swap)")
-@click.option("--side", type=click.Choice(list(Side)))
-@click.option("--type", "type", type=click.Choice(list(OrderType)))
+@click.option("--side", type=click.Choice([one.value for one in Side]))
+@click.option("--type", "type", type=click.Choice([one.value for one in OrderType]))
 @click.option("--amount", metavar="DECIMAL", help="In the base currency")
 @click.option("--price", metavar="DECIMAL", help="In quote per base, for types with a price")
 @click.option("--trigger-price", metavar="DECIMAL", help="For stop and take-profit types")
-@click.option("--time-in-force", type=click.Choice(list(TimeInForce)), help="PO: post only")
+@click.option("--time-in-force", type=click.Choice([one.value for one in TimeInForce]), help="PO: post only")
 @click.option("--reduce-only", is_flag=True)
 @click.option("--strategy", metavar="NAME")
 @click.option("--leg", metavar="NAME")
 @click.option("--priority", type=int, metavar="0-9", help="0 is most urgent")
 @click.option("--expires-in", type=click.FloatRange(0), metavar="SECONDS", help="Don't send it after so long")
+@click.option(
+    "--backlog-limit",
+    default=BACKLOG_LIMIT,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Add nothing at so many unfinished intents",
+)
 @click.option(
     "--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Carried through to events (repeatable)"
 )
@@ -73,12 +83,17 @@ def submit(
     context: click.Context,
     /,
     source: IO[bytes] | None,
+    backlog_limit: int,
     until: str | None,
     timeout_seconds: float,
     **fields: Any,
 ) -> None:
-    """Add one order from options, or intents of any kind from a file. --exchange and --account say where."""
+    """Add one order from options, or intents from a file.
+
+    --exchange and --account say where the order goes; a file holds whole intents of any kind.
+    """
     operator = context.ensure_object(Operator)
+    operator.backlog_limit = backlog_limit
     if source is not None:
         given = [name for name, value in fields.items() if value]
         if given:
@@ -101,8 +116,12 @@ def submit(
 def cancel(
     context: click.Context, intent_id: str, symbol: str | None, until: str | None, timeout_seconds: float
 ) -> None:
-    """Cancel the order of an INTENT. Twice is one cancel; after one that failed, a new one is made."""
+    """Cancel the order of an INTENT.
+
+    Twice is one cancel; after one that failed, a new one is made. No backlog holds it back.
+    """
     operator = context.ensure_object(Operator)
+    operator.backlog_limit = UNLIMITED
     submitted = _of_target(lambda: operator.client.cancel(intent_id, symbol=symbol))
     _finish(context, operator, submitted, until, timeout_seconds)
 

@@ -13,7 +13,7 @@ from orderlane.parking import UnknownOrder, list_unknown
 from orderlane.parking import unpark as unpark_lane
 
 
-@click.group()
+@click.group(short_help="Orders whose outcome is not known: list.")
 def unknown() -> None:
     """Orders that were sent and whose outcome is not known yet."""
 
@@ -38,7 +38,7 @@ def list_(operator: Operator) -> None:
         operator.console.print("no unknown orders")
 
 
-@click.command()
+@click.command(short_help="Let a parked lane run again.")
 @click.argument("lane")
 @pool_options()
 @click.pass_context

@@ -98,7 +98,9 @@ class Model:
 
         def urgency(name: str) -> tuple[bool, int, int, str]:
             head = free[name].head
-            return not free[name].called, 0 if head.begun else head.rank, head.age[0], name
+            if free[name].called:
+                return False, 0, 0, name
+            return True, 0 if head.begun else head.rank, head.age[0], name
 
         return sorted(free, key=urgency)
 

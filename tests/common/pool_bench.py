@@ -66,7 +66,7 @@ class Bench:
         dispatcher = Dispatcher(self.runner, self.keys, lease_ms=lease_ms)
         return dispatcher, Journal(self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher)
 
-    def add(self, lane: str = "main|BTC/USDT", **fields: object) -> str:
+    def add(self, lane: str = "main|BTC/USDT", **fields: Any) -> str:
         """Append an intent as a foreign producer does; its stream id."""
         self._number += 1
         payload = intent_json(lane, **{"id": f"n{self._number}"} | fields)
@@ -122,18 +122,19 @@ async def bench_on(url: str, pool: str = "orderlane") -> AsyncIterator[Bench]:
         await bench.close()
 
 
-def intent_json(lane: str, *, kind: str = "place", **fields: object) -> str:
+def intent_json(lane: str, *, kind: str = "place", **fields: Any) -> str:
+    """An intent as a producer writes it: what `fields` leaves out is filled in."""
     account, _, symbol = lane.partition("|")
     common = {"kind": kind, "exchange": "binance", "account": account, "symbol": symbol}
-    own = {"side": "buy", "type": "market", "amount": "1"} if kind == "place" else {}
-    return json.dumps(common | own | {"price": "1"} | fields if kind == "amend" else common | own | fields)
+    own = {"place": {"side": "buy", "type": "market", "amount": "1"}, "amend": {"price": "1"}}.get(kind, {})
+    return json.dumps(common | own | fields)
 
 
 def snapshot(client: redis.Redis) -> dict[str, Any]:
     """Everything that Redis holds: each key's content, whether it expires, what its group has pending."""
     found: dict[str, Any] = {}
     for raw in sorted(client.scan_iter(count=1000)):
-        key, kind = raw.decode(), client.type(raw).decode()
+        key, kind = raw.decode(), str(client.type(raw), "ascii")
         if kind == "stream":
             found[key] = client.xrange(raw)
             found[f"{key} pending"] = [

@@ -92,6 +92,10 @@ def test_a_file_without_exchanges_never_becomes_a_paper_pool_in_silence(text: st
     assert set(refused(text)) == {"exchanges"}
 
 
+def test_who_gives_a_file_without_exchanges_is_told_how_to_have_the_paper_pool() -> None:
+    assert "run without a file" in refused("pool: a")["exchanges"]
+
+
 def test_the_environment_goes_before_the_file_and_an_empty_variable_says_nothing() -> None:
     text = paper("redis_url: redis://file:6379/0\nlog: {level: error}\npaper_url: http://file:1")
     environ = {

@@ -89,9 +89,10 @@ class Stub:
 
     def _answers_for(self, request: web.BaseRequest) -> list[Answer] | None:
         route = f"{request.method} {request.path}"
-        for name, value in request.query.items():
-            if found := self._answers.get(f"{route}?{name}={value}"):
-                return found
+        asked = {f"{route}?{name}={value}" for name, value in request.query.items()}
+        for key, answers in self._answers.items():
+            if key in asked:
+                return answers
         return self._answers.get(route)
 
     def _seen(self, request: web.BaseRequest, body: str) -> Seen:

@@ -1,0 +1,488 @@
+"""The dispatcher on a real Redis against a model of it, in random interleavings of all that can happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.exchange.base import OrderReport
+from common.journal import Conflict, Journal, Then, Written
+from common.lanes import Dispatcher, Hold, LeaseLost
+from orderlane.intents import decode_intent
+from orderlane.keys import GROUP
+from orderlane.orders import Order, OrderStatus, Reason
+from orderlane.scripts import script
+from tests.common.dispatch_model import Entry, Model
+from tests.common.pool_bench import Bench, intent_json
+
+TIMES: Final = int(os.environ.get("ORDERLANE_MODEL_TIMES", "1"))
+"""How many times the usual number of runs; seeded at random when more than one."""
+SETTINGS: Final = settings(
+    max_examples=120 * TIMES,
+    stateful_step_count=50,
+    derandomize=TIMES == 1,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate, Phase.shrink) if TIMES > 1 else (Phase.generate,),
+)
+LANES: Final = ("main|BTC/USDT", "main|ETH/USDT", "sub|BTC/USDT")
+MALFORMED: Final = (
+    {"intent": "{cut"},
+    {"intent": b"\xff\x00\xfe"},
+    {"intent": '{"kind": "place", "account": "a b", "symbol": "BTC/USDT"}'},
+    {"intent": intent_json(LANES[0], id="two-fields"), "other": "field"},
+    {"order": "{}"},
+)
+_T = TypeVar("_T")
+
+
+@dataclass(eq=False)
+class Worker:
+    dispatcher: Dispatcher
+    journal: Journal
+    holds: dict[str, Hold] = field(default_factory=dict)
+    """What it believes to hold: true for as long as its lease lives."""
+    joined: bool = False
+    expired: bool = False
+    """Its lease has ended; it does not know."""
+    buried: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.dispatcher.worker_id
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Two to four workers, three lanes. Each step is played on Redis and in the model; then they are compared."""
+
+    def __init__(self, bench: Bench, runner: asyncio.Runner) -> None:
+        super().__init__()
+        self.bench, self.loop = bench, runner
+        self.bench.admin.flushall()
+        self.bench.runner.faults.clear()
+        self.bench.runner.sent.clear()
+        self.model = Model()
+        self.workers: list[Worker] = []
+        self.gone: list[Worker] = []
+        self.ids: dict[str, list[str]] = {lane: ["never-seen"] for lane in LANES}
+        self.records: dict[str, tuple[OrderStatus, int]] = {}
+        self.events = 0
+        self.dead = 0
+        self.count = 0
+
+    def play(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return self.loop.run(coroutine)
+
+    def choose(self, data: st.DataObject, workers: list[Worker]) -> Worker:
+        return workers[data.draw(st.integers(0, len(workers) - 1), label="worker")]
+
+    def entry(self, hold: Hold) -> Entry:
+        entry = self.model.lanes[hold.lane].in_hand
+        assert entry is not None
+        assert entry.id == hold.entry
+        return entry
+
+    @initialize()
+    def two_workers(self) -> None:
+        self.join()
+        self.join()
+
+    @precondition(lambda self: len(self.workers) < 4)
+    @rule()
+    def join(self) -> None:
+        self.workers.append(Worker(*self.bench.worker()))
+
+    # What producers and operators do
+
+    @rule(
+        lane=st.sampled_from(LANES),
+        kind=st.sampled_from(["place", "place", "place", "cancel", "amend", "cancel_all"]),
+        reduce_only=st.booleans(),
+        strategy=st.sampled_from(["", "grid"]),
+        priority=st.none() | st.integers(0, 9),
+        data=st.data(),
+    )
+    def submit(
+        self,
+        lane: str,
+        kind: str,
+        reduce_only: bool,
+        strategy: str,
+        priority: int | None,
+        data: st.DataObject,
+    ) -> None:
+        self.count += 1
+        fields: dict[str, object] = {"id": f"n{self.count}", "strategy": strategy}
+        if priority is not None:
+            fields["priority"] = priority
+        if kind == "place":
+            fields["reduce_only"] = reduce_only
+        if kind in ("cancel", "amend"):
+            fields["target"] = data.draw(st.sampled_from(self.ids[lane][-4:]), label="target")
+        payload = intent_json(lane, kind=kind, **fields)
+        self.ids[lane].append(f"n{self.count}")
+        self.model.unread.append(
+            Entry(self.bench.append({"intent": payload}), decode_intent(payload.encode()))
+        )
+
+    @rule(fields=st.sampled_from(MALFORMED))
+    def append_what_is_no_intent(self, fields: dict[str, str | bytes]) -> None:
+        self.model.unread.append(Entry(self.bench.append(fields), None))
+
+    @precondition(lambda self: self.model.unread or any(not e.deleted for e in self.model.waiting()))
+    @rule(data=st.data())
+    def delete_an_entry_by_hand(self, data: st.DataObject) -> None:
+        there = [*self.model.unread, *(entry for entry in self.model.waiting() if not entry.deleted)]
+        entry = there[data.draw(st.integers(0, len(there) - 1), label="entry")]
+        assert self.bench.admin.xdel(self.bench.keys.intents, entry.id) == 1
+        if entry in self.model.unread:
+            self.model.unread.remove(entry)
+        entry.deleted = True
+
+    @precondition(lambda self: any(lane.parked for lane in self.model.lanes.values()))
+    @rule()
+    def unpark_by_hand(self) -> None:
+        name = next(name for name, lane in self.model.lanes.items() if lane.parked)
+        keys = self.bench.keys
+        script("unpark").run(self.bench.admin, [keys.parked, keys.ready, keys.owners, keys.bell], [name])
+        self.model.lanes[name].parked, self.model.lanes[name].called = None, True
+
+    # What workers do
+
+    @precondition(lambda self: self.workers)
+    @rule(
+        data=st.data(), want=st.integers(0, 3), fault=st.sampled_from([None, None, None, "lost", "delayed"])
+    )
+    def take(self, data: st.DataObject, want: int, fault: Any) -> None:
+        worker = self.choose(data, self.workers)
+        if fault:
+            self.bench.runner.faults["take"] = fault
+        owner = f"{worker.id}#{worker.dispatcher._grant + 1}"
+        try:
+            runs = self.play(worker.dispatcher.take(want)).runs
+        except LeaseLost:
+            assert worker.expired
+            self.workers.remove(worker)
+            self.gone.append(worker)
+            return
+        except RedisConnectionError:
+            assert fault
+            if fault == "lost" and not worker.expired:
+                self.in_take(want, owner)
+                for name in self.model.owned_by(worker.id, worker.dispatcher._grant):
+                    self.model.free(name)
+            return
+        assert not worker.expired
+        given = self.in_take(want, owner)
+        worker.joined = True
+        assert [hold.entry for hold in runs] == [entry.id for entry in given]
+        for hold, entry in zip(runs, given, strict=True):
+            self.handed(worker, hold, entry)
+
+    def in_take(self, want: int, owner: str) -> list[Entry]:
+        """What an executed take does: bury, read, give."""
+        for worker in [*self.workers, *self.gone]:
+            if worker.expired and not worker.buried:
+                self.model.bury(worker.id)
+                worker.buried = True
+        self.model.read()
+        return self.model.give(want, owner)
+
+    def handed(self, worker: Worker, hold: Hold, entry: Entry) -> None:
+        """An entry came into a worker's hands: no other live worker has its lane, and it passed nothing it may not."""
+        assert not [one for one in self.workers if not one.expired and hold.lane in one.holds]
+        assert (hold.lane, hold.entry, hold.begun) == (entry.lane, entry.id, entry.begun)
+        if entry.deleted:
+            assert hold.fields == ()
+        else:
+            assert hold.deaths == entry.deaths
+            assert len(hold.fields) >= 2
+        for other in self.model.lanes[hold.lane].queue:
+            if other.age < entry.age and not entry.begun:
+                assert not other.begun
+                assert entry.intent is not None
+                assert other.intent is not None
+                assert entry.intent.urgency < other.rank
+        worker.holds[hold.lane] = hold
+
+    @precondition(lambda self: any(worker.holds for worker in self.workers + self.gone))
+    @rule(
+        data=st.data(),
+        step=st.sampled_from(["begin", "begin", "finish", "finish", "finish", "refuse", "park"]),
+        fault=st.sampled_from([None, None, "lost", "delayed"]),
+    )
+    def write(self, data: st.DataObject, step: str, fault: Any) -> None:
+        worker = self.choose(data, [one for one in self.workers + self.gone if one.holds])
+        hold = worker.holds[data.draw(st.sampled_from(sorted(worker.holds)), label="lane")]
+        intent = self.intent_of(hold)
+        record = self.play(worker.journal.read(self.bench.order(hold).client_order_id)) if intent else None
+        ended = record is not None and record.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
+        if worker.expired:
+            self.write_after_the_lease(worker, hold, record)
+            return
+        if not intent or ended or (step == "park" and record is None):
+            self.close(worker, hold, fault, bury=not intent)
+            return
+        if fault:
+            self.bench.runner.faults["transition"] = fault
+        status, then = {
+            "begin": (OrderStatus.SUBMITTED, Then.BEGIN),
+            "finish": (OrderStatus.FILLED if record else OrderStatus.FAILED, Then.FINISH),
+            "refuse": (OrderStatus.REJECTED if record else OrderStatus.EXPIRED, Then.FINISH),
+            "park": (OrderStatus.UNKNOWN, Then.PARK),
+        }[step]
+        entry, hungry = self.entry(hold), self.hungry()
+        order = msgspec.structs.replace(record or self.bench.order(hold), status=status)
+        written = self.play(worker.journal.write(order, record, hold=hold, then=then))
+        assert isinstance(written, Written)
+        self.noted(written.order)
+        if then is Then.BEGIN:
+            entry.begun = True
+        elif then is Then.PARK:
+            self.model.lanes[hold.lane].parked = entry
+            self.model.free(hold.lane)
+            del worker.holds[hold.lane]
+        else:
+            self.ended(worker, hold, written.next, hungry)
+
+    def intent_of(self, hold: Hold) -> bool:
+        return not hold.lane.startswith("!") and bool(hold.fields)
+
+    def close(self, worker: Worker, hold: Hold, fault: Any, *, bury: bool) -> None:
+        if fault:
+            self.bench.runner.faults["close_entry"] = fault
+        hungry = self.hungry()
+        reason = Reason("malformed_json", "it is no intent") if bury else None
+        following = self.play(worker.journal.close_entry(hold, dead=reason))
+        self.dead += bury
+        self.ended(worker, hold, following, hungry)
+
+    def write_after_the_lease(self, worker: Worker, hold: Hold, record: Order | None) -> None:
+        """A worker that stood still comes back and goes on: it must change nothing and be told so."""
+        before = self.bench.snapshot()
+        if self.intent_of(hold):
+            order = msgspec.structs.replace(record or self.bench.order(hold), status=OrderStatus.SUBMITTED)
+            with pytest.raises(LeaseLost):
+                self.play(worker.journal.write(order, record, hold=hold, then=Then.BEGIN))
+        if any(entry.id == hold.entry for entry in self.model.waiting()):
+            with pytest.raises(LeaseLost):
+                self.play(worker.journal.close_entry(hold))
+        else:
+            assert self.play(worker.journal.close_entry(hold)) is None
+        if worker.joined:
+            with pytest.raises(LeaseLost):
+                self.play(worker.dispatcher.heartbeat())
+        assert self.bench.snapshot() == before
+
+    def hungry(self) -> dict[str, int]:
+        found = self.bench.admin.zrange(self.bench.keys.hungry, 0, -1, withscores=True)
+        return {name.decode(): int(score) for name, score in found}
+
+    def ended(self, worker: Worker, hold: Hold, following: Hold | None, hungry: dict[str, int]) -> None:
+        """An entry was finished: the lane goes on in the same hands, or to somebody hungry who has clearly fewer."""
+        mine, ready = len(self.model.owned_by(worker.id)), len(self.model.ready())
+        self.model.end(self.entry(hold))
+        del worker.holds[hold.lane]
+        if following is not None:
+            self.handed(worker, following, self.model.keep(hold.lane))
+            return
+        if self.model.lanes[hold.lane].queue:
+            others = [len(self.model.owned_by(one)) for one in hungry if one != worker.id]
+            assert mine > min(others) + ready + 1
+        self.model.free(hold.lane)
+
+    def noted(self, order: Order) -> None:
+        self.records[order.client_order_id] = (order.status, order.version)
+        self.events += 1
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def heartbeat(self, data: st.DataObject) -> None:
+        worker = self.choose(data, self.workers)
+        if worker.expired and worker.joined:
+            with pytest.raises(LeaseLost):
+                self.play(worker.dispatcher.heartbeat())
+            self.workers.remove(worker)
+            self.gone.append(worker)
+        else:
+            self.play(worker.dispatcher.heartbeat())
+
+    @precondition(lambda self: any(not worker.expired for worker in self.workers))
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        worker = self.choose(data, [one for one in self.workers if not one.expired])
+        owned = self.model.owned_by(worker.id)
+        assert self.play(worker.dispatcher.release_all()) == len(owned)
+        for name in owned:
+            self.model.free(name)
+        self.workers.remove(worker)
+        self.bench.runner.sent.clear()  # a call that has not arrived when its worker has left will be refused or reaped
+
+    @precondition(lambda self: any(worker.joined and not worker.expired for worker in self.workers))
+    @rule(data=st.data())
+    def lease_ends(self, data: st.DataObject) -> None:
+        worker = self.choose(data, [one for one in self.workers if one.joined and not one.expired])
+        self.bench.end_lease(worker.id)
+        worker.expired = True
+
+    # What others do
+
+    @precondition(lambda self: self.bench.runner.sent)
+    @rule()
+    def a_lost_call_arrives_late(self) -> None:
+        before = self.bench.snapshot()
+        self.play(self.bench.runner.arrive())
+        assert self.bench.snapshot() == before
+
+    @precondition(lambda self: self.open_records())
+    @rule(data=st.data(), status=st.sampled_from([OrderStatus.ACTIVE, OrderStatus.FILLED]))
+    def the_exchange_reports(self, data: st.DataObject, status: OrderStatus) -> None:
+        name = data.draw(st.sampled_from(self.open_records()), label="order")
+        report = OrderReport(client_order_id=name, exchange_order_id="7", symbol="BTC/USDT", status=status)
+        order = self.play(self.bench.outside.advance(name, report, 1))
+        assert order is not None
+        if (order.status, order.version) == self.records[name]:
+            return
+        self.noted(order)
+        for lane in self.model.lanes.values():
+            if lane.parked and lane.parked.id == order.entry and lane.head is lane.parked:
+                lane.parked = None
+
+    def open_records(self) -> list[str]:
+        return sorted(name for name, (status, _) in self.records.items() if not status.terminal)
+
+    # What must hold after every step
+
+    @invariant()
+    def nothing_is_lost_and_nobody_shares(self) -> None:
+        keys, model = self.bench.keys, self.model
+        with self.bench.admin.pipeline(transaction=False) as ask:
+            ask.xrange(keys.intents)
+            ask.zrange(keys.waiting, 0, -1)
+            ask.hgetall(keys.owners)
+            ask.zrange(keys.ready, 0, -1)
+            ask.zrange(keys.parked, 0, -1)
+            ask.hgetall(keys.load)
+            ask.hkeys(keys.grants)
+            ask.zrange(keys.hungry, 0, -1, withscores=True)
+            ask.zrange(keys.workers, 0, -1)
+            stream, waiting, owners, ready, parked, load, grants, hungry, workers = ask.execute()
+        there = [entry for entry in model.unread + model.waiting() if not entry.deleted]
+        assert {entry.decode() for entry, _ in stream} == {entry.id for entry in there}
+        lanes: dict[str, list[str]] = {}
+        for member in waiting:
+            lane, _, rest = member.decode().partition("\0")
+            lanes.setdefault(lane, []).append(rest[0])
+        assert lanes == {
+            name: ["!" if one.begun else str(one.rank) for one in sorted(lane.queue, key=lambda e: e.place)]
+            for name, lane in model.lanes.items()
+        }
+        owned = {name: lane for name, lane in model.lanes.items() if lane.owner}
+        assert {name.decode(): owner.decode() for name, owner in owners.items()} == {
+            name: f"{lane.owner}@{lane.in_hand.id}" for name, lane in owned.items() if lane.in_hand
+        }
+        assert [name.decode() for name in ready] == model.ready()
+        assert {name.decode() for name in parked} == {name for name, one in model.lanes.items() if one.parked}
+        counts = {lane.owner.rpartition("#")[0]: 0 for lane in owned.values()}
+        for lane in owned.values():
+            counts[lane.owner.rpartition("#")[0]] += 1
+        assert {name.decode(): int(number) for name, number in load.items()} == counts
+        assert set(grants) <= set(workers)
+        assert {name for name, _ in hungry} <= set(workers)
+        assert all(score >= 1 for _, score in hungry)
+
+    @invariant()
+    def every_state_is_recorded_with_its_event(self) -> None:
+        keys = self.bench.keys
+        names = sorted(self.records)
+        with self.bench.admin.pipeline(transaction=False) as ask:
+            ask.xlen(keys.events)
+            ask.xlen(keys.dead)
+            for account in ("main", "sub"):
+                ask.zrange(keys.open(account), 0, -1)
+            ask.zrange(keys.unknown, 0, -1)
+            for name in names:
+                ask.hmget(keys.order(name), "status", "version")
+            events, dead, main, sub, unknown, *records = ask.execute()
+        assert (events, dead) == (self.events, self.dead)
+        assert sorted(name.decode() for name in main + sub) == self.open_records()
+        assert {name.decode() for name in unknown} == {
+            name for name, (status, _) in self.records.items() if status is OrderStatus.UNKNOWN
+        }
+        assert {
+            name: (OrderStatus(status.decode()), int(version))
+            for name, (status, version) in zip(names, records, strict=True)
+        } == self.records
+
+    def teardown(self) -> None:
+        """All workers die but a new one: it finishes every entry that is left, each once, and nothing stays behind."""
+        keys = self.bench.keys
+        for worker in self.workers:
+            if worker.joined and not worker.expired:
+                self.bench.end_lease(worker.id)
+                worker.expired = True
+        while any(lane.parked for lane in self.model.lanes.values()):
+            self.unpark_by_hand()
+        last = Worker(*self.bench.worker())
+        for _ in range(100):
+            owner = f"{last.id}#{last.dispatcher._grant + 1}"
+            runs = self.play(last.dispatcher.take(8)).runs
+            for hold, entry in zip(runs, self.in_take(8, owner), strict=True):
+                self.handed(last, hold, entry)
+            for hold in runs:
+                while hold.lane in last.holds:
+                    self.finish_in_hand(last, last.holds[hold.lane])
+            if not self.model.lanes:
+                break
+        self.nothing_is_lost_and_nobody_shares()
+        self.every_state_is_recorded_with_its_event()
+        assert self.bench.admin.xlen(keys.intents) == 0
+        self.play(last.dispatcher.release_all())
+        left = [keys.waiting, keys.owners, keys.ready, keys.parked, keys.load]
+        assert self.bench.admin.exists(*left) == 0
+        assert self.bench.admin.xpending(keys.intents, GROUP)["pending"] == 0
+
+    def finish_in_hand(self, worker: Worker, hold: Hold) -> None:
+        readable = self.intent_of(hold)
+        record = self.play(worker.journal.read(self.bench.order(hold).client_order_id)) if readable else None
+        if not readable or (record and record.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)):
+            self.close(worker, hold, None, bury=not readable)
+            return
+        hungry = self.hungry()
+        status = OrderStatus.FILLED if record else OrderStatus.FAILED
+        order = msgspec.structs.replace(record or self.bench.order(hold), status=status)
+        written = self.play(worker.journal.write(order, record, hold=hold, then=Then.FINISH))
+        assert not isinstance(written, Conflict)
+        self.noted(written.order)
+        self.ended(worker, hold, written.next, hungry)
+
+
+def test_dispatch_keeps_its_promises_whatever_happens_in_whatever_order(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.journal.RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr("common.lanes.RETRY_SECONDS", (0.0,))
+    with asyncio.Runner() as runner:
+        bench = Bench(redis_url)
+        try:
+            run_state_machine_as_test(lambda: PoolMachine(bench, runner), settings=SETTINGS)  # type: ignore[no-untyped-call]
+        finally:
+            runner.run(bench.close())
