@@ -156,6 +156,7 @@ class Dispatcher:
             redis.exceptions.RedisError: no answer; what it may have given has been released again.
         """
         self._grant += 1
+        join_until = "" if self._joined else await self._join_until()
         asked_at = time.monotonic()
         try:
             answer = await self._runner.run(
@@ -166,7 +167,7 @@ class Dispatcher:
                     self._grant,
                     want,
                     self._lease_ms,
-                    "" if self._joined else "join",
+                    join_until,
                     READ_COUNT,
                 ],
             )
@@ -207,6 +208,11 @@ class Dispatcher:
         """Give every lane back and leave the pool; how many lanes that were. Nothing may be sent afterwards."""
         self._lease_until = 0.0
         return int(await self._runner.run("release", lane_keys(self.keys), [self.worker_id, "all", 0]))
+
+    async def _join_until(self) -> int:
+        """When a first call has come too late: by Redis' clock, as that of this machine may be anything."""
+        seconds, microseconds = await self._runner.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000 + self._lease_ms
 
     def _renewed(self, asked_at: float) -> None:
         self._lease_until = asked_at + self._lease_ms / 1000 * LEASE_USE

@@ -15,8 +15,16 @@ from typing import Any, Final
 
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.scripts import Script, load_script
@@ -32,9 +40,12 @@ MAX_BATCH: Final = 512
 REPLY_LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 """After these a call may or may not have been executed."""
 
-_NO_WRITES_NOW = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY)\b")
+_NO_WRITES_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
+_NO_WRITES_CODE = re.compile(
+    r"(?:^|: -)(READONLY|MISCONF|OOM|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
+)
 """Error codes of a server that runs but takes no writes: a master that was demoted, a full disk or memory. Redis 6.2
-hides them inside the text of "Error running script"."""
+hides those a script meets in the text of "Error running script"; redis-py knows only some by a class of their own."""
 
 
 class RedisTakesNoWrites(RedisConnectionError):
@@ -161,8 +172,9 @@ class ScriptRunner:
 
 
 def _as_redis_error(error: BaseException) -> Exception:
-    if isinstance(error, ResponseError) and (code := _NO_WRITES_NOW.search(str(error))):
-        return RedisTakesNoWrites(f"Redis takes no writes now ({code[0]}), trying again: {error}")
+    refused = isinstance(error, ResponseError) and _NO_WRITES_CODE.search(str(error))
+    if refused or isinstance(error, _NO_WRITES_NOW):
+        return RedisTakesNoWrites(f"Redis takes no writes now, trying again: {error}")
     if isinstance(error, RedisError):
         return error
     return RedisConnectionError(f"the connection to Redis broke: {type(error).__name__}: {error}")

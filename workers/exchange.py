@@ -32,9 +32,9 @@ from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
 from common.markets import Markets, load, publish
 from common.redis import ScriptRunner, connect_pool
-from common.telemetry import start_telemetry
+from common.telemetry import identify_process, start_telemetry
 from common.venue_limits import venue_limits
-from orderlane.connection import connect_async, redacted
+from orderlane.connection import connect_async
 from orderlane.keys import Keys, exchanges_key
 from workers.desk import Desk, LanePolicy, log
 from workers.life import Life
@@ -99,7 +99,8 @@ class ExchangeWorker:
                 lanes=self.section.worker.lanes,
                 heartbeat_ms=self.section.worker.heartbeat_ms,
             )
-            log.info("joining the pool", extra={"worker": desk.dispatcher.worker_id, "exchange": self.name})
+            identify_process(worker=desk.dispatcher.worker_id, exchange=self.name)
+            log.info("joining the pool")
             try:
                 await life.run()
             except LeaseLost as error:
@@ -217,7 +218,7 @@ async def _main(settings: Settings, name: str) -> None:
         extra={
             "exchange": name,
             "venue": worker.section.venue,
-            "redis": redacted(settings.redis_url.reveal()),
+            "redis": str(settings.redis_url),
         },
     )
     await worker.run()

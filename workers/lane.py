@@ -6,6 +6,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from common.lanes import Hold, LeaseLost
+from common.telemetry import log_context, traced
 from orderlane.events import Event, EventName
 from orderlane.intents import (
     AmendOrder,
@@ -78,9 +79,13 @@ async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
         return await bury(desk, hold, Reason(code=error.code, message=error.message))
     if hold.deaths >= desk.policy.max_deaths:
         return await _end_poisonous(desk, hold, intent)
-    if isinstance(intent, PlaceOrder):
-        return await run_place(desk, hold, intent)
-    return await _run_command(desk, hold, intent)
+    with (
+        log_context(intent=intent.id, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
+        traced("intent", exchange=desk.name, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
+    ):
+        if isinstance(intent, PlaceOrder):
+            return await run_place(desk, hold, intent)
+        return await _run_command(desk, hold, intent)
 
 
 def read_entry(hold: Hold) -> Intent:

@@ -139,10 +139,9 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     request may still be executed. **Smaller than the real error: an order that is still to come counts as
     absent, and is sent twice.** Larger: each unknown outcome takes longer to resolve."""
     restart_doubt_seconds: Annotated[int, Meta(ge=0, le=DAY_SECONDS)] = 60
-    """After Redis restarted, intents that were appended up to this long before it are asked for at the
-    exchange before they are sent, because their record may have been lost. Smaller than what Redis can forget
-    (a second with `appendfsync everysec`, minutes with snapshots alone): an order may be sent twice. Larger:
-    more questions."""
+    """After Redis restarted or failed over, its journal may lack its last writes: intents appended before that, and for
+    this long after it (a producer repeats what got no answer), are asked for at the exchange before they are first sent.
+    Smaller than producers go on repeating: an order may be sent twice. Larger: more questions after a restart."""
     unprovable_after_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 60_000
     """On a venue whose requests have no bound in time, absence can't be proven: how long to ask before the
     lane is parked as UNKNOWN for a person. Smaller: a person is called for what would have resolved itself.
@@ -150,17 +149,6 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     attempts: Annotated[int, Meta(ge=1, le=20, extra={"unit": "requests"})] = 3
     """How often one intent is sent at most, each time after proof that the exchange never got the one before.
     1: a lost request makes the intent FAILED. Larger: an exchange in trouble gets more of it."""
-    backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 100_000
-    """How many unfinished intents the stream may hold before new ones are refused. Larger: more memory in
-    Redis, and older prices when they are run at last."""
-
-    def resolve_delay_ms(self, question: int) -> int:
-        """The wait before the question with this number (0 the first) about an unknown outcome, in ms."""
-        delays = self.resolve_delays_ms
-        if question < len(delays):
-            return delays[question]
-        doublings = min(question - len(delays) + 1, 32)
-        return min(delays[-1] << doublings, max(self.resolve_cap_ms, delays[-1]))
 
 
 class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,7 +188,7 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     normalizer: NormalizerPolicy = NormalizerPolicy()
     """What an operator decides about orders, apart from the venue's rules."""
     disabled_strategies: tuple[Label, ...] = ()
-    """Strategies whose intents are refused."""
+    """Strategies whose opening orders are refused; their cancels and reduce-only orders pass."""
     worker: WorkerSection = WorkerSection()
     """How this exchange's workers work."""
 

@@ -3,12 +3,14 @@
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
 --       11 control
 -- ARGV: 1 worker id  2 grant (this worker's count of calls, growing)  3 lanes wanted  4 lease, ms
---       5 `join` on the first call of a new worker id, else ``  6 how many new entries to read at most
+--       5 until when a new worker id may join by this call, ms by Redis TIME; `` once it has joined
+--       6 how many new entries to read at most
 -- Returns: {'lost'} when the lease has ended, {'stale'} when a later grant is known, or
 --       {'ok', now ms, last id of intents, last id of bell, doubt_from ms, doubt_before ms, reaped workers,
 --        new entries read, {lane, rank, entry, deaths, {field, value, ...}} ...}
 -- Safe to run twice: the second call with the same grant answers 'stale' and gives nothing; a worker that got
---       no answer releases that grant, which also refuses this call should it arrive late.
+--       no answer releases that grant, which also refuses this call should it arrive late. A call to join that
+--       arrives when all trace of its worker is gone comes after its time.
 
 -- include: lane.lua
 -- include: enqueue.lua
@@ -24,7 +26,7 @@ local now = now_ms()
 local function lease_lives()
     local lease = redis.call('ZSCORE', k.workers, worker)
     if not lease then
-        return ARGV[5] == 'join'
+        return ARGV[5] ~= '' and now <= tonumber(ARGV[5])
     end
     return tonumber(lease) >= now
 end

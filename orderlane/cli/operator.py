@@ -70,8 +70,10 @@ class Operator:
             click.echo(json_line(value))
         else:
             renderable = shown()
-            # A line stays a line, for whoever reads it through a pipe; the terminal itself breaks it.
-            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
+            # A line stays a line for whoever reads it through a pipe; a terminal gets it broken between words.
+            self.console.print(
+                renderable, soft_wrap=isinstance(renderable, Text) and not self.console.is_terminal
+            )
 
     @cached_property
     def console(self) -> Console:

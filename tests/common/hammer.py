@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from common.buckets import Margins
 from common.claims import Claims
 from common.limiter import Limiter
 from common.redis import ScriptRunner
@@ -19,6 +20,8 @@ from orderlane.connection import connect_async
 from orderlane.keys import Keys
 
 VENUE, LIMIT, ACCOUNT = "binanceusdm", "orders_10s", "main"
+TIGHT = Margins(safety=1.0, burst=0.5, arrival_spread_ms=0)
+"""No margin: grants alone, by Redis' clock, use the limit to the full, and one too many is seen."""
 
 
 async def send_nothing() -> None:
@@ -26,7 +29,12 @@ async def send_nothing() -> None:
 
 
 async def hammer(
-    url: str, notation: str, lanes: int, grants: int, send: Callable[[], Awaitable[None]] = send_nothing
+    url: str,
+    notation: str,
+    lanes: int,
+    grants: int,
+    send: Callable[[], Awaitable[None]] = send_nothing,
+    margins: Margins = TIGHT,
 ) -> dict[str, Any]:
     """Acquire `grants` orders over `lanes` lanes and `send` after each, to whatever counts there."""
     client = connect_async(url)
@@ -46,7 +54,7 @@ async def hammer(
     limits = venue_limits(
         VENUE, {LIMIT: notation, "orders_1m": "1000000/minute", "weight_1m": "1000000/minute"}
     )
-    limiter = Limiter(run, Claims(Keys(VENUE), limits))
+    limiter = Limiter(run, Claims(Keys(VENUE), limits, margins))
     left = iter(range(grants))
 
     async def lane(number: int) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import redis.asyncio
@@ -134,7 +134,7 @@ def snapshot(client: redis.Redis) -> dict[str, Any]:
     """Everything that Redis holds: each key's content, whether it expires, what its group has pending."""
     found: dict[str, Any] = {}
     for raw in sorted(client.scan_iter(count=1000)):
-        key, kind = raw.decode(), str(client.type(raw), "ascii")
+        key, kind = raw.decode(), cast(bytes, client.type(raw)).decode()
         if kind == "stream":
             found[key] = client.xrange(raw)
             found[f"{key} pending"] = [

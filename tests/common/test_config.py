@@ -5,7 +5,6 @@ import pytest
 from common.buckets import Margins
 from common.config import ConfigInvalid, Settings, exchange_settings, load_settings, settings_from
 from common.config.rendering import as_yaml
-from common.config.settings import WorkerSection
 
 GOOD = """
 exchanges:
@@ -251,14 +250,6 @@ def test_decimals_are_exact_and_limits_and_margins_reach_the_limiter() -> None:
     assert str(section.normalizer.max_distance_percent) == "12.3"
     assert section.limits == {"orders_10s": "50/10 seconds"}
     assert section.margins == Margins(reserve=0.3)
-
-
-def test_the_waits_between_questions_follow_the_list_then_double_up_to_the_cap() -> None:
-    worker = WorkerSection()
-    assert [worker.resolve_delay_ms(question) for question in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10_000)] == [
-        *(200, 500, 1000, 2000),
-        *(4000, 8000, 16_000, 30_000, 30_000, 30_000),
-    ]
 
 
 def test_an_exchange_opens_where_its_endpoint_says_with_its_own_keys(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from common.buckets import SLOW_START_MS, Margins, parse_notation, plan_bucket
+from common.buckets import SLOW_START_MS
 from common.claims import Claims
 from common.exchange.base import Usage
 from common.limiter import Limiter
@@ -31,21 +31,19 @@ async def client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     await connection.aclose()
 
 
-def limiter_of(
-    client: redis.asyncio.Redis, notations: dict[str, str] | None = None, margins: Margins | None = None
-) -> Limiter:
+def limiter_of(client: redis.asyncio.Redis, notations: dict[str, str] | None = None) -> Limiter:
     """A limiter as one worker process has it."""
-    claims = Claims(KEYS, venue_limits(VENUE, notations or {}), margins)
+    claims = Claims(KEYS, venue_limits(VENUE, notations or {}))
     return Limiter(ScriptRunner(client).run, claims)
 
 
 async def take_all(limiter: Limiter, operation: Operation, account: str, urgency: int) -> int:
     """How many requests pass before the first that must wait."""
     claim = limiter.claims.claim(operation, account, "X/Y", urgency=urgency)
-    taken = 0
-    while await limiter.ask(claim) == 0:
-        taken += 1
-    return taken
+    for taken in range(1_000):
+        if await limiter.ask(claim) > 0:
+            return taken
+    raise AssertionError(f"{operation} passed 1000 times: nothing limits it")
 
 
 async def test_all_workers_share_one_bucket_and_each_account_has_its_own(client: redis.asyncio.Redis) -> None:
@@ -207,12 +205,10 @@ async def hammer(url: str, notation: str, *, processes: int, grants: int) -> tup
 
 
 async def test_processes_that_hammer_never_exceed_the_limit_in_any_window(redis_url: str) -> None:
-    item, _ = parse_notation("60/second")
-    bucket = plan_bucket(item)
     granted_ms, refused = await hammer(redis_url, "60/second", processes=4, grants=36)
     assert len(granted_ms) == 4 * 36
     assert refused > 0, "nobody ever had to wait: nothing was shown"
-    assert most_in_any_window(granted_ms, bucket.window_ms) <= bucket.most_in(bucket.window_ms) <= item.amount
+    assert most_in_any_window(granted_ms, 1_000) <= 60
 
 
 def test_the_hammers_account_is_the_one_the_limit_counts() -> None:

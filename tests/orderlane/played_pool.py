@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +33,15 @@ def an_intent(intent_id: str = "grid-1", **changes: Any) -> PlaceOrder:
         "price": Decimal(64000),
     }
     return PlaceOrder(**(fields | changes))
+
+
+def advancing(pool: PlayedPool, status: OrderStatus) -> Callable[[], None]:
+    """An action that brings `an_intent()` to a status."""
+
+    def advance() -> None:
+        pool.advance(an_intent(), status)
+
+    return advance
 
 
 class PlayedPool:
@@ -92,6 +102,13 @@ class PlayedPool:
             pipeline.xadd(keys.events, {"event": encode_event(event)})
             pipeline.execute()
         return order
+
+    def write(self, intent: Intent, status: OrderStatus, **changes: Any) -> None:
+        """Write a record as it stands, and nothing else."""
+        identifier = client_order_id(self.pool, intent.exchange, intent.account, intent.id)
+        order = Order(client_order_id=identifier, intent=intent, status=status, version=1, **changes)
+        fields = {"status": status.value, "version": 1, "entry": "5-0", "record": encode_record(order)}
+        self.raw.hset(self.order_key(intent), mapping=fields)
 
     def payloads(self, exchange: str = EXCHANGE) -> list[bytes]:
         """The intents in the stream, oldest first."""

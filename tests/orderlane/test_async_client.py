@@ -14,7 +14,7 @@ from orderlane.client import Client
 from orderlane.errors import Backlogged, IdReused, OutcomeUnknown, Unreachable, WaitTimeout
 from orderlane.intents import IntentInvalid
 from orderlane.orders import OrderStatus
-from tests.orderlane.played_pool import PlayedPool, an_intent
+from tests.orderlane.played_pool import PlayedPool, advancing, an_intent
 from tests.orderlane.proxies import proxy_of
 
 LONG_SECONDS = 20.0
@@ -119,7 +119,7 @@ async def test_a_change_at_any_moment_of_a_wait_ends_it(
     pool.advance(an_intent(), OrderStatus.SUBMITTED)
     with proxy_of(redis_url) as proxy:
         async with AsyncClient(proxy.url, exchange="binance", account="main") as client:
-            proxy.before(command, lambda: pool.advance(an_intent(), OrderStatus.ACTIVE) and None)
+            proxy.before(command, advancing(pool, OrderStatus.ACTIVE))
             order = await client.wait("grid-1", timeout_seconds=LONG_SECONDS)
     assert order.status is OrderStatus.ACTIVE
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from orderlane.admission import cancel_id
 from orderlane.client import Client
 from orderlane.errors import IdReused, OrderEnded, OrderNotFound
-from orderlane.intents import AmendOrder, CancelAll, CancelOrder, IntentInvalid, decode_intent
+from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, IntentInvalid, decode_intent
 from orderlane.orders import OrderStatus
 from tests.orderlane.played_pool import PlayedPool, an_intent
 
@@ -115,12 +116,11 @@ def test_a_foreign_intent_under_the_id_of_the_cancel_is_not_taken_for_it(
 
 
 def test_a_cancel_places_nothing_and_can_not_be_cancelled(client: Client, pool: PlayedPool) -> None:
-    for number, intent in enumerate(
-        [
-            CancelOrder(id="c", exchange="binance", account="main", symbol="X/Y", target="t"),
-            CancelAll(id="all", exchange="binance", account="main", symbol="X/Y"),
-        ]
-    ):
+    intents: list[Intent] = [
+        CancelOrder(id="c", exchange="binance", account="main", symbol="X/Y", target="t"),
+        CancelAll(id="all", exchange="binance", account="main", symbol="X/Y"),
+    ]
+    for number, intent in enumerate(intents):
         client.submit(intent)
         with pytest.raises(ValueError, match="places no order"):
             client.cancel(intent.id)
@@ -161,7 +161,8 @@ def test_every_amend_is_one_of_its_own_unless_it_is_named(client: Client, pool: 
 
 def test_an_amend_that_changes_nothing_or_has_no_number_is_refused(client: Client, pool: PlayedPool) -> None:
     client.submit(an_intent())
-    for numbers in ({}, {"price": Decimal(0)}, {"amount": Decimal("NaN")}, {"amount": 0.5}):
+    wrong: list[dict[str, Any]] = [{}, {"price": Decimal(0)}, {"amount": Decimal("NaN")}, {"amount": 0.5}]
+    for numbers in wrong:
         with pytest.raises(IntentInvalid):
-            client.amend("grid-1", **numbers)  # type: ignore[arg-type]
+            client.amend("grid-1", **numbers)
     assert len(pool.payloads()) == 1

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from common.redis_server import EmbeddedRedis
-from orderlane import pool_link
 from orderlane.client import Client
 from orderlane.errors import ExchangeUnclear, IntentAmbiguous, Unreachable, WaitTimeout
 from orderlane.events import EventName
 from orderlane.orders import OrderStatus, Reason
-from tests.orderlane.played_pool import PlayedPool, an_intent
+from orderlane.waiting import BLOCK_SECONDS
+from tests.orderlane.played_pool import PlayedPool, advancing, an_intent
 from tests.orderlane.proxies import proxy_of
 
 LONG_SECONDS = 20.0
@@ -125,7 +125,7 @@ def test_a_wait_for_no_status_is_refused(client: Client, wrong: Any) -> None:
 def test_a_change_at_any_moment_of_a_wait_ends_it(redis_url: str, pool: PlayedPool, command: bytes) -> None:
     pool.advance(an_intent(), OrderStatus.SUBMITTED)
     with proxy_of(redis_url) as proxy, Client(proxy.url, exchange="binance", account="main") as client:
-        proxy.before(command, lambda: pool.advance(an_intent(), OrderStatus.ACTIVE) and None)
+        proxy.before(command, advancing(pool, OrderStatus.ACTIVE))
         assert client.wait("grid-1", timeout_seconds=LONG_SECONDS).status is OrderStatus.ACTIVE
 
 
@@ -183,7 +183,7 @@ def test_a_wait_survives_lost_connections(redis_url: str, pool: PlayedPool) -> N
         proxy.lose_replies(to=b"XREVRANGE", times=1)
         proxy.lose_replies(to=b"HGETALL", times=2)
         proxy.lose_requests(to=b"XREAD", times=2)
-        proxy.before(b"XREAD", lambda: pool.advance(an_intent(), OrderStatus.FILLED) and None)
+        proxy.before(b"XREAD", advancing(pool, OrderStatus.FILLED))
         assert client.wait("grid-1", timeout_seconds=LONG_SECONDS).status is OrderStatus.FILLED
         assert proxy.lost >= 3
 
@@ -314,7 +314,7 @@ def test_reading_writes_nothing(client: Client, pool: PlayedPool) -> None:
 
 def test_a_blocking_read_has_a_socket_timeout_above_its_block(client: Client) -> None:
     options = client._link._blocking.connection_pool.connection_kwargs
-    assert options["socket_timeout"] > pool_link.BLOCK_SECONDS
+    assert options["socket_timeout"] > BLOCK_SECONDS
     started = time.monotonic()
     client._link.next_events({"binance": "0-0"}, 60)
-    assert time.monotonic() - started >= pool_link.BLOCK_SECONDS * 0.9
+    assert time.monotonic() - started >= BLOCK_SECONDS * 0.9

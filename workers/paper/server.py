@@ -78,20 +78,20 @@ class PaperServer:
         )
         if self._faults:
             return await self._answer_with_faults(request, call)
-        return wire.true_reply(await self._carry_out(call))
+        return wire.true_reply(await self.carry_out(call))
 
     async def _answer_with_faults(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         symbol = call.params.get("symbol", "")
         rule = self._faults.choose(f"{call.method} {call.path}", product_of(call.path), call.account, symbol)
         if rule is None:
-            return wire.true_reply(await self._carry_out(call))
+            return wire.true_reply(await self.carry_out(call))
         instead = await wire.before(request, rule)
         if instead is not None:
             return instead
         marked(call, rule)
-        return await wire.after(request, rule, await self._carry_out(call))
+        return await wire.after(request, rule, await self.carry_out(call))
 
-    async def _carry_out(self, call: Call) -> Reply:
+    async def carry_out(self, call: Call) -> Reply:
         """The exchange receives the call now, and its answer may leave once it is on file."""
         call.at_us = self._exchange.now_us()
         reply = answer(self._exchange, self._limits, call)

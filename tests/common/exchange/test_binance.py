@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -13,15 +14,15 @@ from orderlane.intents import OrderType, Side, TimeInForce
 from orderlane.orders import OrderStatus
 from tests.common.exchange.conftest import on_paper
 from tests.common.exchange.stub_server import Answer
-from tests.common.exchange.venues import AT_MS, BINANCE, ID, SPOT, opened, order, reference
+from tests.common.exchange.venues import AT_MS, BINANCE, CREDENTIALS, ID, SPOT, opened, order, reference
 from tests.paper_process import PaperProcess
 
-FAR = {"price": Decimal(60000), "amount": Decimal("0.01")}
+FAR: dict[str, Any] = {"price": Decimal(60000), "amount": Decimal("0.01")}
 
 
 async def test_an_order_is_placed_found_listed_and_cancelled(spot: CcxtExchange) -> None:
     placed = await spot.place(order(**FAR), spot.now_ms())
-    assert (placed.status, placed.client_order_id, placed.filled) == (OrderStatus.ACTIVE, ID, 0)
+    assert (placed.status, placed.client_order_id, placed.filled) == (OrderStatus.ACTIVE, ID, Decimal(0))
     assert (placed.amount, placed.price, placed.average) == (Decimal("0.01"), Decimal(60000), None)
     assert placed.exchange_at > 0
     by_client_id = await spot.find(reference())
@@ -112,8 +113,6 @@ async def test_refusals_carry_the_venues_code_and_words(spot: CcxtExchange) -> N
 
 
 async def test_a_wrong_key_is_refused_and_never_reads_as_an_absence(paper: PaperProcess) -> None:
-    from tests.common.exchange.venues import CREDENTIALS
-
     exchange = on_paper(paper, "binance", accounts={"main": CREDENTIALS})
     await exchange.sync_clock()
     await exchange.fetch_ccxt_markets()

@@ -15,8 +15,8 @@ from tests.common.exchange.stub_server import Answer
 from tests.common.exchange.venues import AT_MS, ID, LINEAR, USDM, opened, order, reference
 from tests.paper_process import PaperProcess
 
-FAR = {"price": Decimal(60000), "amount": Decimal("0.01")}
-STOP = {
+FAR: dict[str, Any] = {"price": Decimal(60000), "amount": Decimal("0.01")}
+STOP: dict[str, Any] = {
     "type": OrderType.STOP_MARKET,
     "side": Side.SELL,
     "price": None,
@@ -28,7 +28,7 @@ CONDITIONAL: dict[str, Any] = {"conditional": True}
 
 async def test_an_order_is_placed_found_listed_and_cancelled(usdm: CcxtExchange) -> None:
     placed = await usdm.place(order(USDM, **FAR), usdm.now_ms())
-    assert (placed.status, placed.client_order_id, placed.filled) == (OrderStatus.ACTIVE, ID, 0)
+    assert (placed.status, placed.client_order_id, placed.filled) == (OrderStatus.ACTIVE, ID, Decimal(0))
     found = await usdm.find(reference(USDM))
     assert found is not None
     assert found.exchange_order_id == placed.exchange_order_id

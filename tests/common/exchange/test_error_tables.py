@@ -160,7 +160,8 @@ async def test_a_query_that_fails_is_never_an_absence(venue: VenueUnderTest) -> 
 @pytest.mark.parametrize("status", [418, 429])
 async def test_a_throttling_status_is_heeded_whatever_the_body(venue: VenueUnderTest, status: int) -> None:
     async with answering(venue) as (exchange, stub):
-        for body in ("<html>slow down</html>", "", {}):
+        bodies: tuple[object, ...] = ("<html>slow down</html>", "", {})
+        for body in bodies:
             stub.answer(venue.place_route, Answer(body, status, {"Retry-After": "7"}))
             failure = await placed(exchange, venue)
             assert (failure.outcome, failure.retry_after_ms) == (Outcome.THROTTLED, 7000)

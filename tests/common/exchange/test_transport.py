@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -54,7 +56,7 @@ async def test_an_accepted_order_is_reported(venue: VenueUnderTest) -> None:
         report = await exchange.place(order(venue), AT_MS)
         assert (report.client_order_id, report.status) == (ID, OrderStatus.ACTIVE)
         assert report.exchange_order_id
-        assert (report.amount, report.price, report.filled) == (order().amount, order().price, 0)
+        assert (report.amount, report.price, report.filled) == (order().amount, order().price, Decimal(0))
 
 
 @EACH_VENUE
@@ -184,12 +186,13 @@ async def test_a_request_is_never_sent_twice_when_a_kept_connection_breaks(fault
     async with opened("binanceusdm") as (exchange, stub):
         stub.answer("GET /fapi/v1/time", Answer({"serverTime": AT_MS}))
         await exchange.server_time_ms()  # the connection that is kept, and on which the next request goes out
-        for route, call in (
+        calls: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
             ("GET /fapi/v1/order", lambda: exchange.find(reference(USDM))),
             ("PUT /fapi/v1/order", lambda: exchange.amend(reference(USDM), order(USDM), AT_MS)),
             ("DELETE /fapi/v1/order", lambda: exchange.cancel(reference(USDM), AT_MS)),
             ("POST /fapi/v1/order", lambda: exchange.place(order(USDM), AT_MS)),
-        ):
+        )
+        for route, call in calls:
             await exchange.server_time_ms()
             stub.seen.clear()
             stub.answer(route, Answer(fault=fault), Answer(USDM.accepted))

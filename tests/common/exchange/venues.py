@@ -252,8 +252,9 @@ def teach_markets(stub: Stub) -> None:
     for category, row in (("spot", BYBIT_SPOT), ("linear", BYBIT_LINEAR)):
         body: dict[str, Any] = {"retCode": 0, "result": {"category": category, "list": [row]}}
         stub.answer(f"GET /v5/market/instruments-info?category={category}", Answer(body))
-    for kind, row in (("SPOT", OKX_SPOT), ("SWAP", OKX_SWAP)):
-        stub.answer(f"GET /api/v5/public/instruments?instType={kind}", Answer({"code": "0", "data": [row]}))
+    for instrument in (OKX_SPOT, OKX_SWAP):
+        answer = Answer({"code": "0", "data": [instrument]})
+        stub.answer(f"GET /api/v5/public/instruments?instType={instrument['instType']}", answer)
 
 
 def settings_on(url: str, venue: str, **changes: Any) -> ExchangeSettings:

@@ -1,11 +1,24 @@
 """What the exchange keeps: its books over a kill -9, its audit, its seeded market."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
 
 from tests.paper_process import PaperProcess
 from tests.workers.paper.conftest import STILL
 from tests.workers.paper.raw import PATHS, order, place, send, signed
+from workers.paper.accounts import default_credentials, opened
+from workers.paper.calls import Call, parse_parameters
+from workers.paper.exchange import Behaviour, Exchange
+from workers.paper.faults import Faults
+from workers.paper.limits import Limits, ProductLimits, Window
+from workers.paper.rules import PRODUCTS
+from workers.paper.server import PaperServer, growing_clock
+from workers.paper.store import Store
 
 Start = Callable[..., PaperProcess]
 
@@ -40,6 +53,35 @@ def test_a_kill_loses_nothing_that_was_answered(own_paper: Start) -> None:
     assert set(answered) <= kept
     audited = {(e["client_order_id"], e["order_id"]) for e in paper.audit() if e["executed"]}
     assert audited == kept
+
+
+async def test_an_answer_leaves_only_once_it_is_on_file(tmp_path: Path) -> None:
+    file, now_us = tmp_path / "x.sqlite", growing_clock()
+    store = Store(file)
+    exchange = Exchange(store, [default_credentials("main")], Behaviour(), now_us)
+    generous = Window(60, 1_000, "1M", "1 MINUTE")
+    limits = Limits(store, dict.fromkeys(PRODUCTS, ProductLimits(generous, (generous,))), 10, 60, now_us)
+    server = PaperServer(exchange, lambda: limits, Faults(1), store)
+    form = signed(order())
+    params = parse_parameters("", form)
+    call = Call("POST", PATHS["usdm"], "", form, "paper-main-key", "127.0.0.1", 0, params, "main")
+    assert (await server.carry_out(call)).status == 200
+    with closing(sqlite3.connect(file)) as another:
+        for table in ("orders", "audit"):
+            assert another.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (1,)
+    store.close()
+
+
+async def test_nothing_is_answered_any_more_once_the_file_cannot_be_written(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x.sqlite")
+    with closing(sqlite3.connect(tmp_path / "x.sqlite")) as another:
+        another.execute("DROP TABLE accounts")
+    store.put_account(opened(default_credentials("main"), []))
+    for _ in range(2):
+        with pytest.raises(sqlite3.Error):
+            await store.committed()
+    assert store.failed.is_set()
+    store.close()
 
 
 def test_money_positions_prices_and_conditional_orders_survive_a_kill(own_paper: Start) -> None:

@@ -1,0 +1,543 @@
+"""The command: what each prints for a person and for a script, and the exit code it leaves with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from common.redis_server import EmbeddedRedis
+from orderlane.cli.app import group
+from orderlane.cli.exits import MEANINGS, Exit
+from orderlane.identity import client_order_id
+from orderlane.intents import CancelOrder, decode_intent, encode_intent, intent_schema
+from orderlane.orders import OrderStatus, Reason
+from tests.orderlane.played_pool import PlayedPool, an_intent
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = [
+    "--exchange", "binance", "--account", "main", "--symbol", "BTC/USDT:USDT", "--side", "buy",
+    "--type", "limit", "--amount", "0.5", "--price", "64000",
+]  # fmt: skip
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(redis_url: str) -> Run:
+    def run_it(*words: str, given: bytes = b"", columns: int = 100, **environment: str) -> Result:
+        settings = {"ORDERLANE_REDIS_URL": redis_url, "COLUMNS": str(columns), **environment}
+        result = CliRunner(env=settings).invoke(group, list(words), input=given)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run_it
+
+
+@pytest.fixture
+def process(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command as a process of its own; what still runs at the end is ended."""
+    started = []
+
+    def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+        one = subprocess.Popen(
+            [sys.executable, "-m", "orderlane.cli", *words],
+            cwd=ROOT,
+            env={**os.environ, "ORDERLANE_REDIS_URL": redis_url, "COLUMNS": "100", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+def documents(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_submit_adds_an_order_and_says_under_which_entry(run: Run, pool: PlayedPool) -> None:
+    result = run("submit", *PLACE, "--id", "grid-1", "--tag", "a=b", "--priority", "3", "--strategy", "grid")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("grid-1 added as entry ")
+    assert "buy 0.5 at 64000 BTC/USDT:USDT on binance/main, QUEUED" in result.stdout
+    assert decode_intent(pool.payloads()[0]) == an_intent(tags={"a": "b"}, priority=3, strategy="grid")
+
+
+def test_submit_draws_an_id_of_its_own_and_shows_it(run: Run, pool: PlayedPool) -> None:
+    ids = [documents(run("submit", *PLACE, "--json"))[0]["order"]["id"] for _ in range(2)]
+    assert ids[0] != ids[1]
+    assert [decode_intent(one).id for one in pool.payloads()] == ids
+
+
+def test_submit_takes_every_kind_of_order(run: Run, pool: PlayedPool) -> None:
+    words = [
+        "submit", "--exchange", "binance", "--account", "main", "--symbol", "BTC/USDT:USDT", "--side", "sell",
+        "--amount", "0.5", "--type", "stop_limit", "--price", "60000", "--trigger-price", "60100",
+        "--time-in-force", "GTC", "--reduce-only", "--leg", "stop", "--expires-in", "60",
+    ]  # fmt: skip
+    before_ms = time.time() * 1000
+    assert run(*words).exit_code == 0
+    intent = decode_intent(pool.payloads()[0])
+    assert b'"type":"stop_limit"' in pool.payloads()[0]
+    assert b'"reduce_only":true' in pool.payloads()[0]
+    assert intent.expires_at is not None
+    assert before_ms + 60_000 - 1 <= intent.expires_at <= time.time() * 1000 + 60_001
+
+
+def test_submitting_again_is_no_error_and_other_content_is(run: Run, pool: PlayedPool) -> None:
+    assert run("submit", *PLACE, "--id", "x").exit_code == 0
+    again = run("submit", *PLACE, "--id", "x", "--json")
+    assert (again.exit_code, documents(again)[0]["duplicate"]) == (0, True)
+    other = run("submit", *PLACE, "--id", "x", "--reduce-only")
+    assert other.exit_code == Exit.REFUSED
+    assert other.stderr.startswith("Error: intent id 'x' on binance/main was used before")
+    assert len(pool.payloads()) == 1
+
+
+def test_a_full_backlog_has_an_exit_code_of_its_own_and_does_not_hold_back_a_cancel(
+    run: Run, pool: PlayedPool
+) -> None:
+    pool.register()
+    run("submit", *PLACE, "--id", "x")
+    full = run("submit", *PLACE, "--backlog-limit", "1", "--json")
+    assert full.exit_code == Exit.BACKLOG
+    assert json.loads(full.stderr) == {
+        "error": "backlogged",
+        "message": "the backlog of binance is 1 intents, and this client adds none at 1 or more: "
+        "wait and submit again, or start more workers",
+        "exit_code": 4,
+    }
+    assert run("cancel", "x").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["submit"],
+            "give --exchange, --account, --symbol, --side, --type, --amount (or intents with --file)",
+        ),
+        (["submit", *PLACE, "--amount", "1e5"], "amount is '1e5'; write a plain positive decimal"),
+        (["submit", *PLACE, "--id", "a b"], 'id is "a b": expected a text of 1 to 64'),
+        (["submit", *PLACE, "--type", "market"], "price is 64000, but a market order has none"),
+        (["submit", *PLACE, "--side", "long"], "'long' is not one of 'buy', 'sell'"),
+        (["submit", *PLACE, "--tag", "novalue"], "--tag is 'novalue': expected NAME=VALUE"),
+        (["submit", "--file", "-", "--amount", "1"], "leave out --amount"),
+        (["submit", "--file", "/no/such/file"], "No such file"),
+        (["watch", "--after", "now", "--exchange", "x"], "--after: after is 'now'; expected '$'"),
+        (["watch"], "give the exchange by name (the pool has none registered"),
+        (["id", "x"], "give --exchange and --account"),
+        (["get", "x", "--pool", "a b"], "--pool: pool is 'a b'; expected"),
+        (["--exchange", "{x}", "status"], "--exchange: exchange is '{x}'"),
+        (
+            ["--redis-url", "http://:hunter2@localhost", "status"],
+            "--redis-url can't be read: expected redis://",
+        ),
+        (["--redis-url", "redis://:hunter2#x@localhost:1", "status"], "percent-encoded"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["amend", "x", "--price", "1e"], "--price is '1e'"),
+    ],
+)
+def test_a_wrong_call_is_explained_in_one_line_and_changes_nothing(
+    run: Run, pool: PlayedPool, words: list[str], said: str
+) -> None:
+    result = run(*words, columns=200)
+    assert result.exit_code == Exit.USAGE
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert said in last
+    assert "hunter2" not in result.output
+    assert pool.raw.dbsize() == 0
+
+
+def test_get_shows_an_order_for_a_person_and_for_a_script(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    pool.advance(
+        an_intent(strategy="grid", tags={"a": "b"}),
+        OrderStatus.PARTIAL,
+        filled=Decimal("0.0000001"),
+        average=Decimal("63999.5"),
+        fees={"USDT": Decimal("0.32")},
+        exchange_order_id="77",
+        changes={"price": "64000.05 -> 64000"},
+        reason=Reason("code", "[words] in brackets"),
+    )
+    shown = run("get", "grid-1")
+    assert shown.exit_code == 0
+    for words in (
+        "PARTIAL",
+        "0.0000001 at 63999.5",
+        "0.32 USDT",
+        "77",
+        "64000.05 -> 64000",
+        "[words] in brackets",
+    ):
+        assert words in shown.stdout
+    document = documents(run("get", "grid-1", "--json"))[0]
+    assert (document["id"], document["status"], document["filled"]) == ("grid-1", "PARTIAL", "0.0000001")
+    assert document["intent"] == json.loads(encode_intent(an_intent(strategy="grid", tags={"a": "b"})))
+    assert documents(run("--json", "get", "grid-1"))[0] == document, "the options may stand in front"
+
+
+def test_what_is_not_found_has_an_exit_code_of_its_own(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    for words in (
+        ["get", "nope"], ["cancel", "nope"], ["amend", "nope", "--price", "1"], ["dead", "show", "1-1"],
+        ["dead", "retry", "1-1"], ["unpark", "main|X/Y"],
+    ):  # fmt: skip
+        assert run(*words).exit_code == Exit.NOT_FOUND, words
+
+
+def test_orders_lists_the_last_changed_or_all_open_ones(run: Run, pool: PlayedPool) -> None:
+    pool.register("binance", "main", "alt")
+    assert run("orders").stdout == "no orders have changed lately\n"
+    assert run("orders", "--open").stdout == "no open orders\n"
+    for number in range(5):
+        pool.advance(an_intent(f"i-{number}"), OrderStatus.ACTIVE)
+    pool.advance(an_intent("i-1"), OrderStatus.FILLED)
+    pool.advance(an_intent("theirs", account="alt"), OrderStatus.UNKNOWN)
+    listed = documents(run("orders", "--json", "--limit", "3"))
+    assert [one["id"] for one in listed] == ["i-4", "i-1", "theirs"]
+    is_open = documents(run("orders", "--open", "--json"))
+    assert {one["id"] for one in is_open} == {"i-0", "i-2", "i-3", "i-4", "theirs"}
+    assert [one["id"] for one in documents(run("orders", "--open", "--account", "alt", "--json"))] == [
+        "theirs"
+    ]
+    assert [one["id"] for one in documents(run("orders", "--account", "alt", "--json"))] == ["theirs"]
+    table = run("orders", "--open").stdout
+    assert "binance/alt" in table
+    assert "UNKNOWN" in table
+
+
+def test_cancel_and_amend_send_their_intents(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    pool.advance(an_intent(), OrderStatus.ACTIVE)
+    assert "cancel:grid-1:1 added as entry" in run("cancel", "grid-1").stdout
+    assert "cancel:grid-1:1 was there before" in run("cancel", "grid-1").stdout
+    assert run("amend", "grid-1", "--price", "65000", "--id", "up").exit_code == 0
+    assert run("amend", "grid-1").exit_code == Exit.USAGE
+    assert (
+        run("cancel", "up-2", "--symbol", "X/Y", "--exchange", "binance", "--account", "main").exit_code == 0
+    )
+    kinds = [decode_intent(one).id for one in pool.payloads()]
+    assert kinds == ["cancel:grid-1:1", "up", "cancel:up-2:1"]
+    assert isinstance(decode_intent(pool.payloads()[2]), CancelOrder)
+    pool.advance(an_intent(), OrderStatus.FILLED)
+    ended = run("cancel", "grid-1")
+    assert (ended.exit_code, "has ended: it is FILLED" in ended.stderr) == (Exit.REFUSED, True)
+    assert run("cancel", "cancel:grid-1:1").exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (OrderStatus.ACTIVE, 0),
+        (OrderStatus.FILLED, 0),
+        (OrderStatus.REJECTED, 1),
+        (OrderStatus.FAILED, 1),
+        (OrderStatus.EXPIRED, 1),
+    ],
+)
+def test_waiting_ends_with_the_orders_outcome(
+    run: Run, pool: PlayedPool, status: OrderStatus, code: int
+) -> None:
+    pool.advance(an_intent(), status, reason=Reason("why", "because"))
+    result = run("submit", *PLACE, "--id", "grid-1", "--wait", "acknowledged", "--json")
+    assert result.exit_code == code
+    assert documents(result)[0]["order"]["status"] == status
+    assert documents(result)[0]["duplicate"] is True
+
+
+def test_waiting_in_vain_has_an_exit_code_of_its_own(run: Run) -> None:
+    result = run("submit", *PLACE, "--id", "x", "--wait", "terminal", "--timeout", "0.05")
+    assert result.exit_code == Exit.TIMED_OUT
+    assert "it is QUEUED" in result.stderr
+
+
+def test_a_file_of_intents_is_submitted_line_by_line(run: Run, pool: PlayedPool) -> None:
+    lines = [
+        encode_intent(an_intent("a")), b"", b"garbage", encode_intent(an_intent("b")), encode_intent(an_intent("a")),
+        encode_intent(an_intent("a", amount=Decimal(9))), b'{"kind":"fly"}', b"x" * 200_000,
+    ]  # fmt: skip
+    result = run("submit", "--file", "-", "--json", given=b"\n".join(lines))
+    assert result.exit_code == Exit.REFUSED
+    assert [(one["line"], one["id"], one["result"]) for one in documents(result)] == [
+        (1, "a", "added"), (3, "", "malformed_json"), (4, "b", "added"), (5, "a", "duplicate"),
+        (6, "a", "id_reused"), (7, "", "unknown_kind"), (8, "", "payload_too_large"),
+    ]  # fmt: skip
+    assert [decode_intent(one).id for one in pool.payloads()] == ["a", "b"]
+    shown = run("submit", "--file", "-", given=b"\n".join(lines))
+    assert shown.stdout == "7 intents: 3 there before, 4 refused\n"
+    assert "line 3: the field `intent` holds no JSON object" in shown.stderr
+
+
+def test_a_file_ends_with_the_largest_code_of_its_lines(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "intents.jsonl"
+    source.write_bytes(b"\n".join(encode_intent(an_intent(one)) for one in "abc") + b"\ngarbage\n")
+    full = run("submit", "--file", str(source), "--backlog-limit", "2")
+    assert full.exit_code == Exit.BACKLOG
+    assert run("submit", "--file", str(source)).exit_code == Exit.REFUSED
+    source.write_bytes(b"\n")
+    assert (run("submit", "--file", str(source)).stdout, full.exit_code) == (
+        "0 intents: nothing\n",
+        Exit.BACKLOG,
+    )
+
+
+def test_a_file_can_be_waited_for(run: Run, pool: PlayedPool) -> None:
+    for name, status in (("a", OrderStatus.FILLED), ("b", OrderStatus.REJECTED)):
+        pool.advance(an_intent(name), status, reason=Reason("why", "because"))
+    given = b"\n".join(encode_intent(an_intent(one)) for one in "ab")
+    result = run("submit", "--file", "-", "--wait", "terminal", given=given)
+    assert result.exit_code == Exit.REFUSED
+    assert result.stdout == "2 intents: 2 there before\na FILLED  why: because\nb REJECTED  why: because\n"
+    late = run(
+        "submit", "--file", "-", "--wait", "terminal", "--timeout", "0", given=encode_intent(an_intent("c"))
+    )
+    assert late.exit_code == Exit.TIMED_OUT
+
+
+def test_a_slow_pipe_is_submitted_as_it_comes(
+    process: Callable[..., subprocess.Popen[str]], pool: PlayedPool
+) -> None:
+    one = process("submit", "--file", "-", "--json")
+    assert one.stdin is not None
+    assert one.stdout is not None
+    for name in ("a", "b"):
+        one.stdin.write(encode_intent(an_intent(name)).decode() + "\n")
+        one.stdin.flush()
+        assert json.loads(one.stdout.readline())["id"] == name, "without waiting for the end of the pipe"
+    one.stdin.close()
+    assert one.wait(20) == 0
+
+
+def test_watch_shows_events_and_filters_them(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    for number, status in enumerate((OrderStatus.SUBMITTED, OrderStatus.ACTIVE, OrderStatus.FILLED)):
+        pool.advance(an_intent("a", strategy="s"), status)
+        pool.advance(an_intent("b", account="alt", symbol="X/Y"), status, filled=Decimal(number))
+    everything = documents(run("watch", "--after", "0", "--count", "6", "--json"))
+    assert [one["intent_id"] for one in everything] == list("ababab")
+    assert everything[5]["filled"] == "2"
+    later = documents(run("watch", "--after", everything[3]["id"], "--count", "2", "--json"))
+    assert later == everything[4:]
+    for words, ids in [
+        (["--name", "order.filled"], "ab"), (["--intent", "b"], "bb"), (["--symbol", "X/Y"], "bb"),
+        (["--strategy", "s"], "aa"), (["--account", "alt"], "bb"),
+    ]:  # fmt: skip
+        found = documents(run("watch", "--after", "0", "--count", "2", "--json", *words))
+        assert "".join(one["intent_id"] for one in found) == ids, words
+    lines = run("watch", "--after", "0", "--count", "6", columns=40).stdout.splitlines()
+    assert len(lines) == 6, "an event is one line for whoever reads it through a pipe"
+    assert "order.filled" in lines[5]
+
+
+def test_watch_follows_live_and_ctrl_c_ends_it_well(
+    process: Callable[..., subprocess.Popen[str]], pool: PlayedPool
+) -> None:
+    one = process("watch", "--exchange", "binance", "--json", "--after", "0")
+    assert one.stdout is not None
+    for name in ("a", "b"):
+        pool.advance(an_intent(name), OrderStatus.ACTIVE)
+        assert json.loads(one.stdout.readline())["intent_id"] == name
+    one.send_signal(signal.SIGINT)
+    assert one.wait(20) == 0
+
+
+def test_watch_outlives_an_outage_and_says_so(
+    process: Callable[..., subprocess.Popen[str]], fresh_redis: EmbeddedRedis
+) -> None:
+    pool = PlayedPool(fresh_redis.url)
+    pool.advance(an_intent("before"), OrderStatus.ACTIVE)
+    one = process(
+        "watch", "--exchange", "binance", "--json", "--after", "0", ORDERLANE_REDIS_URL=fresh_redis.url
+    )
+    assert one.stdout is not None
+    assert one.stderr is not None
+    assert json.loads(one.stdout.readline())["intent_id"] == "before"
+    pool.close()
+    fresh_redis.kill()
+    assert "still trying" in one.stderr.readline()
+    fresh_redis.restart()
+    pool = PlayedPool(fresh_redis.url)
+    pool.advance(an_intent("after"), OrderStatus.ACTIVE)
+    assert json.loads(one.stdout.readline())["intent_id"] == "after"
+    pool.close()
+
+
+def test_output_that_nobody_reads_any_more_is_no_traceback(
+    process: Callable[..., subprocess.Popen[str]], pool: PlayedPool
+) -> None:
+    for number in range(500):
+        pool.advance(an_intent(f"i-{number}"), OrderStatus.ACTIVE)
+    one = process("watch", "--exchange", "binance", "--json", "--after", "0", "--count", "500")
+    assert one.stdout is not None
+    one.stdout.readline()
+    one.stdout.close()
+    one.wait(20)
+    assert one.stderr is not None
+    assert "Traceback" not in one.stderr.read()
+
+
+def test_ctrl_c_while_waiting_is_no_traceback(
+    process: Callable[..., subprocess.Popen[str]], pool: PlayedPool
+) -> None:
+    one = process("submit", *PLACE, "--id", "x", "--wait", "terminal")
+    deadline = time.monotonic() + 20
+    while not pool.payloads() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert one.stdout is not None
+    assert one.stdout.readline().startswith("x added")
+    one.send_signal(signal.SIGINT)
+    assert one.wait(20) == Exit.INTERRUPTED
+    assert one.stderr is not None
+    assert "Traceback" not in one.stderr.read()
+
+
+def test_exit_codes_reach_the_shell(process: Callable[..., subprocess.Popen[str]], pool: PlayedPool) -> None:
+    pool.register()
+    cases = [
+        (["get", "nope"], {}, 3),
+        (["submit"], {}, 2),
+        (["submit", *PLACE, "--id", "x"], {}, 0),
+        (["submit", *PLACE, "--backlog-limit", "1"], {}, 4),
+        (["submit", *PLACE, "--id", "x", "--wait", "terminal", "--timeout", "0"], {}, 6),
+        (["get", "x"], {"ORDERLANE_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, 5),
+        (["get", "x"], {"ORDERLANE_REDIS_URL": "redis://no-such-host.invalid/0"}, 5),
+        (["schema"], {"ORDERLANE_REDIS_URL": "redis://127.0.0.1:1/0"}, 0),
+    ]
+    for words, environment, code in cases:
+        one = process(*words, **environment)
+        _, complaint = one.communicate(timeout=60)
+        assert one.returncode == code, (words, complaint)
+        assert "Traceback" not in complaint
+        assert "hunter2" not in complaint
+
+
+def test_a_redis_that_refuses_is_told_from_one_that_is_gone() -> None:
+    with EmbeddedRedis(password="hunter2") as server:
+        for url in (server.url.replace("hunter2", "wrong"), re.sub(r"//.*@", "//", server.url)):
+            result = CliRunner().invoke(group, ["--redis-url", url, "status"])
+            assert result.exit_code == Exit.NO_REDIS
+            assert "refused the command" in result.stderr
+            assert "wrong@" not in result.stderr
+
+
+def test_a_key_of_another_type_is_an_error_of_one_line(run: Run, pool: PlayedPool) -> None:
+    pool.redis.set(pool.keys().intents, "x")
+    result = run("submit", *PLACE)
+    assert result.exit_code == Exit.NO_REDIS
+    assert result.stderr.count("\n") == 1
+    assert "WRONGTYPE" in result.stderr
+
+
+def test_the_status_fits_eighty_columns_and_names_what_stands_still(run: Run, pool: PlayedPool) -> None:
+    assert "no exchange is registered" in run("status").stdout
+    pool.register()
+    assert "no worker: nothing is run until one starts" in run("status", columns=80).stdout
+    keys = pool.keys()
+    pool.advance(an_intent(), OrderStatus.UNKNOWN)
+    pool.raw.zadd(keys.workers, {f"{'host' * 10}:12345:abcdef123456": 9_999_999_999_999})
+    pool.raw.hset(keys.bucket("ip", "penalty"), mapping={"until": 9_999_999_999_999})
+    pool.raw.zadd(keys.parked, {"main|BTC/USDT:USDT": 1})
+    shown = run("status", columns=80).stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    for words in ("1 the first for", "abcdef123456", "shut for"):
+        assert words in shown
+    document = documents(run("status", "--json"))[0]
+    assert document["exchanges"][0]["unknown"] == 1
+
+
+def test_the_status_can_be_watched(process: Callable[..., subprocess.Popen[str]], pool: PlayedPool) -> None:
+    pool.register()
+    one = process("status", "--watch", "--json", "--interval", "0.1")
+    assert one.stdout is not None
+    seen = [json.loads(one.stdout.readline())["at"] for _ in range(3)]
+    assert seen == sorted(set(seen))
+    one.send_signal(signal.SIGINT)
+    assert one.wait(20) == 0
+
+
+def test_dead_letters_are_listed_shown_and_retried(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    assert run("dead", "list").stdout == "no dead letters\n"
+    reason = json.dumps({"code": "malformed_json", "message": "no [JSON] object"})
+    letter = {"entry": "5-0", "reason": reason, "payload": b"\xffgarbage", "at": 1_700_000_000_000}
+    bad = pool.raw.xadd(pool.keys().dead, letter).decode()
+    good = pool.raw.xadd(pool.keys().dead, letter | {"payload": encode_intent(an_intent())}).decode()
+    assert [one["id"] for one in documents(run("dead", "list", "--json"))] == [good, bad]
+    assert "no [JSON] object" in run("dead", "list").stdout
+    assert "\\xffgarbage" in run("dead", "show", bad).stdout
+    assert documents(run("dead", "show", bad, "--json"))[0]["payload"] == "\\xffgarbage"
+    refused = run("dead", "retry", bad)
+    assert (refused.exit_code, "use --force" in refused.stderr) == (Exit.REFUSED, True)
+    assert (
+        documents(run("dead", "retry", good, "--json"))[0]["entry"].encode()
+        == pool.raw.xrange(pool.keys().intents)[0][0]
+    )
+    assert run("dead", "retry", bad, "--force").exit_code == 0
+    assert pool.payloads() == [encode_intent(an_intent()), b"\xffgarbage"]
+    pool.register("kraken")
+    assert run("dead", "show", bad).exit_code == Exit.USAGE, "which of the two exchanges?"
+
+
+def test_unknown_orders_are_listed_and_their_lane_unparked(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    assert run("unknown", "list").stdout == "no unknown orders\n"
+    pool.advance(an_intent(), OrderStatus.UNKNOWN, reason=Reason("timeout", "no answer"))
+    pool.raw.zadd(pool.keys().parked, {"main|BTC/USDT:USDT": 1})
+    assert "timeout: no answer" in run("unknown", "list").stdout
+    listed = documents(run("unknown", "list", "--json"))[0]
+    assert (listed["order"]["id"], listed["parked"]) == ("grid-1", True)
+    assert run("unpark", "main|BTC/USDT:USDT").exit_code == 0
+    assert documents(run("unknown", "list", "--json"))[0]["parked"] is False
+    assert run("unpark", "main|BTC/USDT:USDT").exit_code == Exit.NOT_FOUND
+
+
+def test_the_schema_is_that_of_the_intents(run: Run) -> None:
+    assert json.loads(run("schema").stdout) == intent_schema()
+    assert documents(run("schema", "--json")) == [intent_schema()]
+
+
+def test_an_id_is_computed_without_redis(run: Run) -> None:
+    words = ["id", "grid-1", "--exchange", "binance", "--account", "main"]
+    expected = client_order_id("orderlane", "binance", "main", "grid-1")
+    assert run(*words).stdout == f"{expected}\n"
+    document = documents(run(*words, "--json"))[0]
+    assert document["client_order_id"] == expected
+    assert document["uuid"].replace("-", "") == document["hex"]
+
+
+def test_settings_come_from_the_environment_and_options_go_first(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    environment = {"ORDERLANE_EXCHANGE": "kraken", "ORDERLANE_ACCOUNT": "env", "ORDERLANE_POOL": "staging"}
+    expected = client_order_id("staging", "kraken", "env", "i")
+    assert run("id", "i", **environment).stdout.strip() == expected
+    options = run("--exchange", "binance", "id", "i", "--account", "main", "--pool", "p", **environment)
+    assert options.stdout.strip() == client_order_id("p", "binance", "main", "i")
+
+
+def test_the_help_lists_every_exit_code(run: Run) -> None:
+    text = run("--help").stdout
+    for code, meaning in MEANINGS.items():
+        assert re.search(rf"^ +{code.value} +{re.escape(meaning[:40])}", text, re.MULTILINE)
+    assert set(MEANINGS) == set(Exit)
