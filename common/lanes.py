@@ -126,6 +126,7 @@ class Dispatcher:
         self._lease_until = time.monotonic() + lease_ms / 1000 * LEASE_USE
         self._grant = 0
         self._joined = False
+        self._join_until_ms = 0
         self._clock_offset_ms = 0
 
     def owner(self, grant: int | None = None) -> str:
@@ -156,7 +157,8 @@ class Dispatcher:
             redis.exceptions.RedisError: no answer; what it may have given has been released again.
         """
         self._grant += 1
-        join_until = "" if self._joined else await self._join_until()
+        if not self._joined:
+            self._join_until_ms = await self._redis_time_ms() + self._lease_ms
         asked_at = time.monotonic()
         try:
             answer = await self._runner.run(
@@ -167,7 +169,7 @@ class Dispatcher:
                     self._grant,
                     want,
                     self._lease_ms,
-                    join_until,
+                    "" if self._joined else self._join_until_ms,
                     READ_COUNT,
                 ],
             )
@@ -209,10 +211,9 @@ class Dispatcher:
         self._lease_until = 0.0
         return int(await self._runner.run("release", lane_keys(self.keys), [self.worker_id, "all", 0]))
 
-    async def _join_until(self) -> int:
-        """When a first call has come too late: by Redis' clock, as that of this machine may be anything."""
+    async def _redis_time_ms(self) -> int:
         seconds, microseconds = await self._runner.client.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000 + self._lease_ms
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def _renewed(self, asked_at: float) -> None:
         self._lease_until = asked_at + self._lease_ms / 1000 * LEASE_USE
@@ -225,7 +226,7 @@ class Dispatcher:
                 await self._runner.run(
                     "release",
                     lane_keys(self.keys),
-                    [self.worker_id, grant, 0 if self._joined else self._lease_ms],
+                    [self.worker_id, grant, 0 if self._joined else self._join_until_ms],
                 )
                 return
             except (RedisError, OSError):

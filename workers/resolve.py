@@ -55,8 +55,13 @@ async def resolve(
     """
     started_at, proofs = desk.now_ms(), 0
     margin_ms = desk.policy.clock_margin_ms
-    for delay in delays_ms(desk.policy):
-        await desk.sleep(_until_bound(desk, executable_until, delay))
+    delays, was_open = delays_ms(desk.policy), True
+    while True:
+        is_open = is_executable(executable_until, desk.exchange.now_ms(), margin_ms)
+        if was_open and not is_open:
+            delays = delays_ms(desk.policy)  # absence can be proven from now on: ask closely again
+        was_open = is_open
+        await desk.sleep(_until_bound(desk, executable_until, next(delays)))
         closed = bool(executable_until) and not seen and await _is_closed(desk, executable_until, margin_ms)
         try:
             await desk.throttle.acquire(
@@ -82,7 +87,6 @@ async def resolve(
             return Absence.PROVEN
         if (seen or not executable_until) and desk.now_ms() - started_at > desk.policy.unprovable_after_ms:
             return Absence.UNPROVABLE
-    raise AssertionError("unreachable")
 
 
 def _until_bound(desk: Desk, executable_until: int, delay_ms: int) -> float:
@@ -90,9 +94,7 @@ def _until_bound(desk: Desk, executable_until: int, delay_ms: int) -> float:
     if not executable_until:
         return delay_ms
     left_ms = executable_until + desk.policy.clock_margin_ms - desk.exchange.now_ms()
-    if left_ms <= 0:
-        return min(delay_ms, desk.policy.resolve_delays_ms[0])
-    return min(delay_ms, left_ms + 1)
+    return min(delay_ms, left_ms + 1) if left_ms > 0 else delay_ms
 
 
 async def _is_closed(desk: Desk, executable_until: int, margin_ms: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome, Usage
+from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
 from common.exchange.classify import ErrorTable, MessageRule, VenueError
 from common.exchange.settings import ExchangeSettings
 from common.exchange.venue import (
@@ -22,6 +22,7 @@ from common.exchange.venue import (
     fields_in,
     market_of,
     positive,
+    read_after,
     refused,
     rows_in,
     same_order,
@@ -157,13 +158,6 @@ class Bybit(Venue):
             return VenueError("no_ret_code", str(decoded)[:200])
         return VenueError(str(decoded["retCode"]), str(decoded.get("retMsg", "")))
 
-    def usage(self, headers: Mapping[str, str]) -> tuple[Usage, ...]:
-        """X-Bapi-Limit-Status is what remains of X-Bapi-Limit in this second, for the endpoint that was asked."""
-        limit, left = headers.get("x-bapi-limit", ""), headers.get("x-bapi-limit-status", "")
-        if not limit.isdecimal() or not left.isdecimal():
-            return ()
-        return (Usage("account", "endpoint_1s", max(int(limit) - int(left), 0)),)
-
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
         params = order_params(market_of(client, request.symbol), request)
         reply = fields_in(await client.privatePostV5OrderCreate(params))
@@ -256,23 +250,6 @@ def order_params(market: Mapping[str, Any], request: OrderRequest) -> dict[str, 
         else:
             params["triggerDirection"] = 1 if _triggers_rising(request) else 2
     return params
-
-
-async def read_after(question: Any) -> OrderReport:
-    """The order as it is after an amendment that was accepted; a question that fails leaves it unknown.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, whatever the question's own failure: the amendment did happen.
-    """
-    try:
-        report: OrderReport | None = await question
-    except ExchangeFailure as failure:
-        raise ExchangeFailure(
-            Outcome.UNKNOWN, "amended_unread", f"amended, but the order can't be read: {failure}"
-        ) from None
-    if report is None:
-        raise ExchangeFailure(Outcome.UNKNOWN, "amended_unread", "amended, but the order isn't found")
-    return report
 
 
 def _triggers_rising(request: OrderRequest) -> bool:

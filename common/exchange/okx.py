@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
-from common.exchange.bybit import read_after
 from common.exchange.classify import ErrorTable, VenueError
 from common.exchange.settings import ExchangeSettings
 from common.exchange.transport import Call
@@ -26,6 +25,7 @@ from common.exchange.venue import (
     fields_in,
     market_of,
     positive,
+    read_after,
     refused,
     rows_in,
     same_order,

@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
-import certifi
 import yarl
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
@@ -129,6 +128,8 @@ class Wire:
         self._timeout = aiohttp.ClientTimeout(
             total=settings.timeout_ms / 1000, sock_connect=settings.connect_timeout_ms / 1000
         )
+        self.cafile: str | None = None
+        """The certificates to trust; None: the system's."""
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -163,7 +164,7 @@ class Wire:
             limit=0,
             keepalive_timeout=self._keep_alive_seconds,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
-            ssl=ssl.create_default_context(cafile=certifi.where()),
+            ssl=ssl.create_default_context(cafile=self.cafile),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -275,6 +275,23 @@ def about(reference: OrderReference, report: OrderReport) -> OrderReport:
         same_order(reference.exchange_order_id, report.exchange_order_id)
     else:
         same_order(reference.client_order_id, report.client_order_id)
+    return report
+
+
+async def read_after(question: Awaitable[OrderReport | None]) -> OrderReport:
+    """The order as it is after an amendment that was accepted; a question that fails leaves it unknown.
+
+    Raises:
+        ExchangeFailure: UNKNOWN, whatever the question's own failure: the amendment did happen.
+    """
+    try:
+        report = await question
+    except ExchangeFailure as failure:
+        raise ExchangeFailure(
+            Outcome.UNKNOWN, "amended_unread", f"amended, but the order can't be read: {failure}"
+        ) from None
+    if report is None:
+        raise ExchangeFailure(Outcome.UNKNOWN, "amended_unread", "amended, but the order isn't found")
     return report
 
 

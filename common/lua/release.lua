@@ -2,7 +2,7 @@
 -- was lost. No death is counted.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
 -- ARGV: 1 worker id  2 grant to release and to refuse from now on, or `all` to leave the pool
---       3 lease, ms, when the grant was of a call that was to join the pool; else 0
+--       3 until when the call of that grant may still let its worker join, ms by Redis TIME; else 0
 -- Returns: the number of lanes given back.
 -- Safe to run twice: it frees only lanes that this worker (and grant) still owns.
 
@@ -12,7 +12,7 @@ local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
     hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10],
 }
-local worker, grant, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, grant, join_until = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local owners, freed = redis.call('HGETALL', k.owners), 0
 for i = 1, #owners, 2 do
@@ -29,9 +29,9 @@ if grant == 'all' then
     redis.call('HDEL', k.load, worker)
     redis.call('HDEL', k.grants, worker)
 else
-    if lease_ms > 0 then
-        -- Its first call may still arrive: only a member's grant is remembered, so it joins here.
-        redis.call('ZADD', k.workers, 'NX', string.format('%.0f', now_ms() + lease_ms), worker)
+    if join_until >= now_ms() then
+        -- That call may still arrive. Only a member's grant is remembered, so the worker joins for so long.
+        redis.call('ZADD', k.workers, 'NX', ARGV[3], worker)
     end
     if not redis.call('ZSCORE', k.workers, worker) then
         return freed

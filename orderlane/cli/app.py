@@ -56,7 +56,7 @@ def _version() -> str:
     try:
         return version("orderlane")
     except PackageNotFoundError:
-        return "not installed (run from a checkout)"
+        return "(from a checkout)"
 
 
 @click.group(

@@ -85,13 +85,14 @@ class LocalPool:
         *,
         config: Path | None = None,
         append_only: bool = True,
+        password: str | None = None,
         paper_options: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="orderlane-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(str(folder))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.redis = EmbeddedRedis(data_dir=self.folder / "redis", append_only=append_only)
+        self.redis = EmbeddedRedis(data_dir=self.folder / "redis", append_only=append_only, password=password)
         self.processes: dict[str, Process] = {}
         self._config = config
         self._paper_options = paper_options

@@ -36,11 +36,16 @@ class FaultyRunner(ScriptRunner):
     faults: dict[str, Fault] = field(default_factory=dict)
     sent: list[tuple[str, list[str], list[Argument]]] = field(default_factory=list)
     """The calls that were lost: each may still arrive, for the first time or once more."""
+    last: tuple[str, list[str], list[Argument]] = ("", [], [])
+    reply: Any = None
+    """What the last call was answered."""
 
     async def run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         fault = self.faults.pop(name, None)
+        self.last = (name, list(keys), list(arguments))
         if fault is None:
-            return await super().run(name, keys, arguments)
+            self.reply = await super().run(name, keys, arguments)
+            return self.reply
         self.sent.append((name, list(keys), list(arguments)))
         if fault == "lost":
             await super().run(name, keys, arguments)
@@ -48,7 +53,11 @@ class FaultyRunner(ScriptRunner):
 
     async def arrive(self) -> Any:
         """Let the oldest lost call arrive at the server, once (more)."""
-        return await super().run(*self.sent.pop(0))
+        return await self.repeat(self.sent.pop(0))
+
+    async def repeat(self, call: tuple[str, list[str], list[Argument]]) -> Any:
+        """Let the server get a call again, just as it was."""
+        return await super().run(*call)
 
 
 class Bench:

@@ -36,7 +36,7 @@ from tests.common.pool_bench import Bench, intent_json
 TIMES: Final = int(os.environ.get("ORDERLANE_MODEL_TIMES", "1"))
 """How many times the usual number of runs; seeded at random when more than one."""
 SETTINGS: Final = settings(
-    max_examples=120 * TIMES,
+    max_examples=100 * TIMES,
     stateful_step_count=50,
     derandomize=TIMES == 1,
     database=None,

@@ -13,7 +13,7 @@ import redis
 from orderlane.connection import connect
 from orderlane.events import encode_event, order_event
 from orderlane.identity import client_order_id
-from orderlane.intents import Intent, OrderType, PlaceOrder, Side
+from orderlane.intents import Intent, OrderType, PlaceOrder, Side, encode_intent
 from orderlane.keys import Keys, exchanges_key
 from orderlane.orders import Order, OrderStatus, Reason, decode_order, encode_record
 
@@ -109,6 +109,9 @@ class PlayedPool:
         order = Order(client_order_id=identifier, intent=intent, status=status, version=1, **changes)
         fields = {"status": status.value, "version": 1, "entry": "5-0", "record": encode_record(order)}
         self.raw.hset(self.order_key(intent), mapping=fields)
+
+    def encoded(self, intent_id: str) -> bytes:
+        return encode_intent(an_intent(intent_id))
 
     def payloads(self, exchange: str = EXCHANGE) -> list[bytes]:
         """The intents in the stream, oldest first."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,11 @@ def process(redis_url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield start
     for one in started:
         one.kill()
-        one.communicate()
+        one.wait()
+        for stream in (one.stdin, one.stdout, one.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
 
 def documents(result: Result) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What an exchange's list of open orders says about the journal's: who is shown, who is missing, who is nobody's; pure."""
+"""What an exchange's list of open orders says about the journal's: who is shown, missing, or unheard of; pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from orderlane.orders import Order, OrderStatus
 
 UNKNOWN_PATIENCE_MS = 30_000
 """How long an outcome that is not known is its lane's own affair; after that it is asked for here as well."""
+
+IN_FLIGHT_MS = 2_000
+"""How long a request that was begun is its worker's own affair: its answer says the same, and more."""
 
 _ON_THE_BOOK = (OrderStatus.ACTIVE, OrderStatus.PARTIAL)
 
@@ -35,7 +38,7 @@ def compare(pool: str, records: Iterable[Order], listed: Sequence[OrderReport], 
     missing: list[Order] = []
     for record in records:
         known.add(record.client_order_id)
-        if not placed_an_order(record):
+        if not placed_an_order(record) or _is_in_flight(record, now_ms):
             continue
         report = by_client_id.get(record.client_order_id) or by_exchange_id.get(
             (record.intent.symbol, record.exchange_order_id)
@@ -53,6 +56,10 @@ def placed_an_order(record: Order) -> bool:
     if isinstance(record.intent, AmendOrder):
         return bool(record.exchange_order_id)
     return isinstance(record.intent, PlaceOrder)
+
+
+def _is_in_flight(record: Order, now_ms: int) -> bool:
+    return record.status is OrderStatus.SUBMITTED and now_ms - record.times.updated_at < IN_FLIGHT_MS
 
 
 def should_be_shown(record: Order, now_ms: int) -> bool:

@@ -52,11 +52,13 @@ class OpenExchange:
         retention_ms = settings.scheduler.order_retention_seconds * 1000
         self.journal = Journal(self.runner, self.keys, retention_ms=retention_ms)
         self.exchange: CcxtExchange = open_exchange(exchange_settings(settings, name))
-        claims = Claims(self.keys, venue_limits(self.section.venue, self.section.limits), self.section.margins)
+        claims = Claims(
+            self.keys, venue_limits(self.section.venue, self.section.limits), self.section.margins
+        )
         self.throttle = SharedThrottle(Limiter(self.runner.run, claims), self.exchange.now_ms)
         self.exchange.on_usage = self.throttle.heed
-        self.asked_at: dict[str, int] = {}
-        """When an order missing from a list was last asked for by itself, ms, by client order id."""
+        self.asked_at: dict[str, dict[str, int]] = {}
+        """When an order missing from a list was last asked for by itself, ms, by account and client order id."""
         self.sweep_cursors: dict[str, str] = {}
         """Where the sweep goes on, by phase; a phase that came to its end is not in it."""
         self._markets_at_ms = 0
@@ -101,7 +103,7 @@ class OpenExchange:
                 await self.throttle.acquire(Operation.TIME, "", "", LEAST_URGENT)
             await self.exchange.sync_clock(CLOCK_SAMPLES)
             self._clock_set_at = time.monotonic()
-        published_at = await self.redis.hget(self.keys.markets, "loaded_at")  # type: ignore[misc]
+        published_at = await self.redis.hget(self.keys.markets, "loaded_at")
         if published_at is None or int(published_at) > self._markets_at_ms:
             shared = await load(self.redis, self.keys)
             if shared is None:

@@ -1,9 +1,9 @@
-"""One run of one job, over every exchange at once: single in its period, bounded in time, and no one's failure but its own.
+"""One run of one job, over every exchange at once: single in its period, and bounded in time.
 
 A run takes the exchange's lock `lock:<job>` with SET NX PX, by Redis' clock. Of any number of schedulers the
 first to come runs; the rest find the lock and do nothing. Nobody gives the lock back: it ends by itself,
-shortly before the period does. So runs start at least nine tenths of a period apart, whoever starts them, and a
-run that was killed costs its own period only.
+shortly before the period does, counted from when the run was due. So runs are due at least nine tenths of a period
+apart, whoever starts them, and a run that was killed costs its own period only.
 """
 
 from __future__ import annotations
@@ -29,33 +29,40 @@ Body = Callable[[OpenExchange, JobPlan], Awaitable[None]]
 """What a job does for one exchange."""
 
 
-async def run_round(exchanges: Iterable[OpenExchange], plan: JobPlan, body: Body) -> None:
-    """Run a job for every exchange whose lock can be had. Nothing is raised: failures go to the log."""
-    await asyncio.gather(*(_run_one(one, plan, body) for one in exchanges))
+async def run_round(
+    exchanges: Iterable[OpenExchange], plan: JobPlan, body: Body, *, late_ms: int = 0
+) -> None:
+    """Run a job for every exchange whose lock can be had. Nothing is raised: failures go to the log.
+
+    `late_ms`: how long ago the run was due.
+    """
+    await asyncio.gather(*(_run_one(one, plan, body, late_ms) for one in exchanges))
 
 
-async def claim_period(one: OpenExchange, plan: JobPlan) -> bool:
+async def claim_period(one: OpenExchange, plan: JobPlan, late_ms: int = 0) -> bool:
     """Whether this process is the one to run the job for this exchange now.
 
     Raises:
         redis.exceptions.RedisError: no answer; the lock may have been taken, and then the period passes unused.
     """
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    return bool(await one.redis.set(one.keys.lock(plan.name), holder, nx=True, px=plan.lock_ms))
+    return bool(
+        await one.redis.set(one.keys.lock(plan.name), holder, nx=True, px=max(plan.lock_ms - late_ms, 1))
+    )
 
 
-async def _run_one(one: OpenExchange, plan: JobPlan, body: Body) -> None:
+async def _run_one(one: OpenExchange, plan: JobPlan, body: Body, late_ms: int) -> None:
     with log_context(exchange=one.name, job=plan.name.value):
         started_at = time.monotonic()
         try:
-            if await claim_period(one, plan):
+            if await claim_period(one, plan, late_ms):
                 async with asyncio.timeout(plan.run_seconds):
                     await body(one, plan)
         except TimeoutError:
-            log.warning("a job ran out of its time", extra={"ms": int((time.monotonic() - started_at) * 1000)})
-        except (RedisError, OSError, ExchangeFailure) as error:
             log.warning(
-                "a job could not be done; its next period tries again", extra={"reason": str(error)}
+                "a job ran out of its time", extra={"ms": int((time.monotonic() - started_at) * 1000)}
             )
+        except (RedisError, OSError, ExchangeFailure) as error:
+            log.warning("a job could not be done; its next period tries again", extra={"reason": str(error)})
         except Exception as error:
             log.error("a job failed by a fault of the pool's own", exc_info=error)

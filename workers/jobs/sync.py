@@ -99,10 +99,14 @@ async def sync_account(one: OpenExchange, account: str, synced: Synced) -> None:
     comparison = compare(one.settings.pool, records, listed, now_ms)
     for record, report in comparison.shown:
         synced.changed += await _advance(one, record, report, now_ms)
-    if comparison.strangers:
-        synced.changed += await _meet_strangers(one, account, comparison.strangers, listed, now_ms)
-    _forget_answered(one, account, comparison.missing)
-    for record in next_to_ask(comparison.missing, one.asked_at, ASK_SINGLY):
+    await _name_strangers(one, account, comparison.strangers)
+    before = one.asked_at.get(account, {})
+    asked_at = {
+        record.client_order_id: before.get(record.client_order_id, 0) for record in comparison.missing
+    }
+    one.asked_at[account] = asked_at
+    for record in next_to_ask(comparison.missing, asked_at, ASK_SINGLY):
+        asked_at[record.client_order_id] = now_ms
         await _ask_for_one(one, record, synced, now_ms)
     if synced.not_found:
         log.warning(
@@ -131,7 +135,6 @@ async def _ask_for_one(one: OpenExchange, record: Order, synced: Synced, now_ms:
         LEAST_URGENT,
         conditional=reference.conditional,
     )
-    one.asked_at[record.client_order_id] = now_ms
     synced.asked += 1
     try:
         report = await one.exchange.find(reference)
@@ -147,9 +150,7 @@ async def _ask_for_one(one: OpenExchange, record: Order, synced: Synced, now_ms:
         return
     if report is None:
         synced.not_found += 1
-        log.info(
-            "the exchange does not know this order", extra={"client_order_id": record.client_order_id}
-        )
+        log.info("the exchange does not know this order", extra={"client_order_id": record.client_order_id})
         return
     synced.changed += await _advance(one, record, report, now_ms)
 
@@ -162,11 +163,8 @@ async def _advance(one: OpenExchange, record: Order, report: OrderReport, now_ms
     return after is not None and after.version > record.version
 
 
-async def _meet_strangers(
-    one: OpenExchange, account: str, names: tuple[str, ...], listed: list[OrderReport], now_ms: int
-) -> int:
-    """Merge orders that were placed while the list was asked for, and name those the journal never heard of."""
-    reports = {report.client_order_id: report for report in listed}
+async def _name_strangers(one: OpenExchange, account: str, names: tuple[str, ...]) -> None:
+    """Say which open orders of this pool the journal never heard of; those it has were placed a moment ago."""
     records = await one.journal.read_many(names)
     lost = [name for name, record in zip(names, records, strict=True) if record is None]
     if lost:
@@ -175,18 +173,3 @@ async def _meet_strangers(
             "or find out who deleted the records",
             extra={"account": account, "orders": len(lost), "client_order_ids": lost[:NAMED]},
         )
-    changed = 0
-    for record in records:
-        if record is not None and not record.status.terminal:
-            changed += await _advance(one, record, reports[record.client_order_id], now_ms)
-    return changed
-
-
-def _forget_answered(one: OpenExchange, account: str, missing: tuple[Order, ...]) -> None:
-    """Keep in mind only what is missing still. One account's ids are never another's: they are hashes over it."""
-    still = {record.client_order_id for record in missing}
-    own = one.asked_by_account.setdefault(account, set())
-    for name in own - still:
-        one.asked_at.pop(name, None)
-    own.intersection_update(still)
-    own.update(still)

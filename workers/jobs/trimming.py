@@ -70,7 +70,7 @@ async def trim_exchange(
     events = await _trim_stream(client, keys.events, now_ms - event_retention_ms)
     dead = await _trim_stream(client, keys.dead, now_ms - dead_retention_ms)
     await client.xtrim(keys.bell, maxlen=BELL_LENGTH, approximate=False)
-    known: Any = await client.smembers(keys.accounts)  # type: ignore[misc]
+    known: Any = await client.smembers(keys.accounts)
     indexes = [keys.open(account) for account in sorted({*accounts, *(name.decode() for name in known)})]
     forgotten = 0
     for index in (*indexes, keys.unknown):
@@ -80,7 +80,7 @@ async def trim_exchange(
 
 async def redis_now_ms(client: redis.asyncio.Redis) -> int:
     """Redis' clock, by which stream ids and scores are made."""
-    seconds, microseconds = await client.time()  # type: ignore[misc]
+    seconds, microseconds = await client.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from common.exchange import open_exchange
 from common.exchange.base import ExchangeFailure, Outcome
-from common.exchange.transport import transport_failure
+from common.exchange.classify import Operation
+from common.exchange.transport import Call, current_call, transport_failure
 from orderlane.orders import OrderStatus
 from tests.common.exchange.stub_server import Answer
 from tests.common.exchange.venues import (
@@ -100,16 +101,20 @@ async def test_an_order_without_an_id_or_with_another_is_unknown(venue: VenueUnd
             {**BINANCE.accepted, "clientOrderId": "another"},
             {**BINANCE.accepted, "status": "ODD"},
             {**BINANCE.accepted, "executedQty": "many"},
+            {**BINANCE.accepted, "transactTime": "soon"},
+            {**BINANCE.accepted, "fills": 7},
         ],
         "binanceusdm": [
             {**USDM.accepted, "orderId": None},
             {**USDM.accepted, "clientOrderId": "another"},
             {**USDM.accepted, "status": "ODD"},
+            {**USDM.accepted, "updateTime": "soon"},
         ],
         "bybit": [
             {**BYBIT.accepted, "result": {"orderLinkId": ID}},
             {**BYBIT.accepted, "result": {"orderId": "1", "orderLinkId": "another"}},
             {**BYBIT.accepted, "result": {}},
+            {**BYBIT.accepted, "time": "soon"},
         ],
         "okx": [
             {"code": "0", "data": [{"clOrdId": ID, "ordId": "", "sCode": "0"}]},
@@ -214,6 +219,23 @@ async def test_calls_in_flight_together_are_each_signed_with_their_own_time() ->
         assert sorted(int(seen.params["timestamp"]) for seen in placed) == list(moments)
         asked = next(seen for seen in stub.seen if seen.method == "GET")
         assert int(asked.params["timestamp"]) not in moments
+
+
+async def test_a_calls_time_ends_with_it() -> None:
+    with Call(Operation.PLACE, AT_MS):
+        assert current_call().at_ms == AT_MS
+    assert current_call().at_ms == 0
+
+
+async def test_a_failure_shows_no_signature() -> None:
+    async with opened("binance", timeout_ms=150) as (exchange, stub):
+        for fault in ("close", "reset", "hang", "cut"):
+            stub.answer(BINANCE.find_route, Answer({"a": "b" * 99}, fault=fault))
+            with pytest.raises(ExchangeFailure) as caught:
+                await exchange.find(reference())
+            assert "signature" in stub.seen[-1].params
+            assert stub.seen[-1].params["signature"] not in f"{caught.value} {caught.value.__cause__}"
+            assert "/api/v3/order" not in str(caught.value)
 
 
 async def test_the_time_stamp_and_the_receive_window_are_what_was_asked_for() -> None:

@@ -19,7 +19,7 @@ Start = Callable[..., PaperProcess]
 def wait_for_a_fresh_window(seconds: int) -> None:
     """Return early in a fixed window, so that what follows fits into it."""
     left = seconds - time.time() % seconds
-    if left < min(6, seconds / 2):
+    if left < 3:
         time.sleep(left + 0.05)
 
 

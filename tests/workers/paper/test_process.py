@@ -1,5 +1,6 @@
 """Starting, stopping and configuring the process."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from tests.paper_process import ROOT, PaperProcess
 from tests.workers.paper.conftest import STILL
-from tests.workers.paper.raw import order, send, signed
+from tests.workers.paper.raw import bare_order, order, send, signed
 from workers.paper.accounts import read_credentials
 from workers.paper.redirect import paper_urls, venue_exceptions
 
@@ -44,10 +45,6 @@ def test_an_address_that_is_not_loopback_is_refused(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_it_cleanly_even_while_a_request_hangs(own_paper: Start) -> None:
-    import socket
-
-    from tests.workers.paper.raw import bare_order
-
     paper = own_paper("--step-ms", "50")
     paper.fault("POST", "hang")
     with socket.create_connection(("127.0.0.1", paper.port)) as connection:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.paper_process import PaperProcess
 from tests.workers.paper.raw import PATHS, Answer, order, place, send, signed
+from workers.paper.signing import sign
 
 ORDER = "/fapi/v1/order"
 
@@ -31,8 +32,6 @@ def test_a_request_without_a_known_key_a_signature_or_a_true_one_is_refused(
 
 
 def test_a_signature_covers_query_and_body_together(paper: PaperProcess) -> None:
-    from workers.paper.signing import sign
-
     query, body = "symbol=BTCUSDT&side=BUY&type=MARKET", f"quantity=0.1&timestamp={int(time.time() * 1000)}"
     signature = sign("paper-main-secret", query + body)
     answer = send(paper, "POST", f"{ORDER}?{query}", f"{body}&signature={signature}")

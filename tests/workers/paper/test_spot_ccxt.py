@@ -7,6 +7,7 @@ import ccxt
 import pytest
 
 from tests.paper_process import PaperProcess
+from tests.workers.paper.conftest import point_at, settings
 
 BTC = "BTC/USDT"
 
@@ -143,8 +144,6 @@ async def test_balances_currencies_and_market_data_are_understood_by_ccxt(spot: 
 
 
 def test_the_synchronous_class_works_as_well(paper: PaperProcess) -> None:
-    from tests.workers.paper.conftest import point_at, settings
-
     client = ccxt.binance(settings("main"))
     point_at(client, paper.url, "spot")
     placed = client.create_order(BTC, "limit", "buy", 0.01, 60000)

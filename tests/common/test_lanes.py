@@ -1,0 +1,371 @@
+"""Dispatch on a real Redis: what the state machine does not say by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.lanes import READ_COUNT, Dispatcher, Doubt, Hold, LeaseLost, new_worker_id
+from common.redis import REPLY_LOST
+from orderlane.keys import KNOWN
+from orderlane.orders import Reason
+from tests.common.pool_bench import Bench, bench_on, intent_json
+
+CAPACITY = 64
+
+
+@pytest.fixture
+async def bench(redis_url: str) -> AsyncIterator[Bench]:
+    async with bench_on(redis_url) as bench:
+        yield bench
+
+
+# Shares
+
+
+class Busy:
+    """A worker with more capacity than there are lanes, at work on all it has."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.dispatcher, self.journal = bench.worker()
+        self.holds: dict[str, Hold] = {}
+
+    async def take(self) -> None:
+        taken = await self.dispatcher.take(CAPACITY - len(self.holds))
+        self.holds |= {hold.lane: hold for hold in taken.runs}
+
+    async def finish_one_of_each(self, others: list[Busy]) -> None:
+        for lane, hold in list(self.holds.items()):
+            del self.holds[lane]
+            following = await self.bench.run(self.journal, hold)
+            if following is not None:
+                self.holds[lane] = following
+                continue
+            for other in sorted(others, key=lambda one: len(one.holds)):
+                await other.take()  # the bell has rung
+
+
+def fill(bench: Bench, lanes: int, each: int) -> None:
+    for _ in range(each):
+        for lane in range(lanes):
+            bench.add(f"main|L{lane}/USDT")
+
+
+async def test_a_worker_that_joins_gets_its_share_as_others_finish(bench: Bench) -> None:
+    fill(bench, lanes=20, each=20)
+    workers: list[Busy] = []
+    for count in (1, 2, 3):
+        workers.append(Busy(bench))
+        for worker in workers:
+            await worker.take()
+        for _ in range(3):
+            for worker in workers:
+                await worker.finish_one_of_each([one for one in workers if one is not worker])
+                await worker.take()
+        shares = [len(worker.holds) for worker in workers]
+        assert sum(shares) == 20
+        assert max(shares) - min(shares) <= 1, (count, shares)
+
+
+async def test_lanes_given_up_wait_for_the_hungry_and_are_no_more_than_its_share(bench: Bench) -> None:
+    fill(bench, lanes=20, each=5)
+    old, new = Busy(bench), Busy(bench)
+    await old.take()
+    await new.take()
+    await old.finish_one_of_each([])
+    assert len(old.holds) == 10
+    await new.take()
+    assert len(new.holds) == 10
+
+
+async def test_a_small_hungry_worker_gets_lanes_though_a_bigger_one_is_hungrier(bench: Bench) -> None:
+    fill(bench, lanes=10, each=5)
+    big, small = Busy(bench), bench.worker()[0]
+    await big.take()  # wants 64, got 10
+    assert (await small.take(2)).runs == ()
+    await big.finish_one_of_each([])
+    assert len(big.holds) == 8
+    assert len((await small.take(2)).runs) == 2
+
+
+async def test_nothing_is_given_up_when_nobody_is_hungry(bench: Bench) -> None:
+    fill(bench, lanes=20, each=3)
+    old, full = Busy(bench), bench.worker()[0]
+    await old.take()
+    await full.take(0)
+    await old.finish_one_of_each([])
+    assert len(old.holds) == 20
+
+
+# Leases
+
+
+async def test_a_lease_that_was_not_renewed_can_not_be_relied_on(bench: Bench) -> None:
+    dispatcher, _ = bench.worker(lease_ms=5)
+    await dispatcher.take(1)
+    await asyncio.sleep(0.01)
+    with pytest.raises(LeaseLost, match=re.escape(dispatcher.worker_id)):
+        dispatcher.require_lease()
+    with pytest.raises(LeaseLost):
+        await dispatcher.heartbeat()
+    with pytest.raises(LeaseLost):
+        await dispatcher.take(1)
+
+
+async def test_a_heartbeat_keeps_the_lease_and_leaving_ends_it(bench: Bench) -> None:
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    bench.admin.zadd(bench.keys.workers, {dispatcher.worker_id: 9e12})
+    await dispatcher.heartbeat()
+    seconds, _ = bench.admin.time()
+    lease = bench.admin.zscore(bench.keys.workers, dispatcher.worker_id)
+    assert lease is not None
+    assert lease < (seconds + 3600) * 1000
+    dispatcher.require_lease()
+    await dispatcher.release_all()
+    with pytest.raises(LeaseLost):
+        dispatcher.require_lease()
+
+
+async def test_a_first_call_that_was_lost_blocks_no_lane(bench: Bench) -> None:
+    bench.add()
+    one, (other, _) = bench.worker()[0], bench.worker()
+    bench.runner.faults["take"] = "lost"
+    with pytest.raises(REPLY_LOST):
+        await one.take(1)
+    assert len((await other.take(1)).runs) == 1
+
+
+async def test_a_first_call_that_arrives_late_is_refused_before_and_after_its_time(bench: Bench) -> None:
+    bench.add()
+    for wait_seconds in (0.0, 0.06):
+        dispatcher, _ = bench.worker(lease_ms=30)
+        bench.runner.faults["take"] = "delayed"
+        with pytest.raises(REPLY_LOST):
+            await dispatcher.take(1)
+        await asyncio.sleep(wait_seconds)
+        await bench.worker()[0].take(0)  # buries whom there is to bury
+        before = bench.snapshot()
+        assert await bench.runner.arrive() in ([b"stale"], [b"lost"])
+        assert bench.snapshot() == before
+
+
+async def test_a_release_is_repeated_until_it_is_answered(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    bench.runner.faults |= {"take": "lost", "release": "delayed"}
+    with pytest.raises(REPLY_LOST):
+        await dispatcher.take(1)
+    assert not bench.admin.exists(bench.keys.owners)
+    assert len((await dispatcher.take(1)).runs) == 1
+
+
+def test_a_worker_id_is_new_each_time_and_can_be_told_from_its_grant() -> None:
+    ids = {new_worker_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert not any(set("#@") & set(one) for one in ids)
+
+
+async def test_redis_time_is_known_to_a_worker_that_has_taken(bench: Bench) -> None:
+    dispatcher, _ = bench.worker()
+    asked = await dispatcher._redis_time_ms()
+    await dispatcher.take(0)
+    known = dispatcher.redis_now_ms()
+    assert asked - 2 <= known
+    assert dispatcher.seconds_since_renewal() >= 0
+
+
+def test_doubt_covers_what_was_appended_up_to_its_end() -> None:
+    def hold(entry: str) -> Hold:
+        return Hold(lane="a|B", owner="w#1", rank="5", entry=entry, deaths=0, fields=())
+
+    doubt = Doubt(since_ms=50, before_ms=100)
+    assert [doubt.covers(hold(entry)) for entry in ("99-0", "100-7", "101-0")] == [True, True, False]
+    assert not Doubt().covers(hold("1-0"))
+
+
+# Entries
+
+
+async def test_a_death_is_counted_for_the_entry_in_hand_not_for_what_arrived_meanwhile(bench: Bench) -> None:
+    in_hand = bench.add()
+    dispatcher, _ = bench.worker()
+    assert [hold.entry for hold in (await dispatcher.take(1)).runs] == [in_hand]
+    urgent = bench.add(priority=0)
+    other, journal = bench.worker()
+    await other.take(0)
+    bench.end_lease(dispatcher.worker_id)
+    taken = await other.take(1)
+    assert taken.reaped == 1
+    assert [(hold.entry, hold.deaths) for hold in taken.runs] == [(urgent, 0)]
+    following = await bench.run(journal, taken.runs[0])
+    assert following is not None
+    assert (following.entry, following.deaths) == (in_hand, 1)
+
+
+async def test_each_death_counts_once_and_leaving_in_order_counts_none(bench: Bench) -> None:
+    bench.add()
+    for deaths in (0, 1, 2, 3):
+        dispatcher, _ = bench.worker()
+        (hold,) = (await dispatcher.take(1)).runs
+        assert hold.deaths == deaths
+        await dispatcher.release_all()
+        dispatcher, _ = bench.worker()
+        (hold,) = (await dispatcher.take(1)).runs
+        assert hold.deaths == deaths
+        bench.end_lease(dispatcher.worker_id)
+
+
+async def test_a_replayed_entry_is_met_as_begun_before_anything_more_urgent(bench: Bench) -> None:
+    entry = bench.add()
+    dispatcher, journal = bench.worker()
+    (hold,) = (await dispatcher.take(1)).runs
+    assert not hold.begun
+    await bench.begin(journal, hold)
+    bench.add(priority=0)
+    bench.end_lease(dispatcher.worker_id)
+    (again,) = (await bench.worker()[0].take(1)).runs
+    assert (again.entry, again.begun) == (entry, True)
+
+
+async def test_more_than_one_call_reads_is_said_to_be_more(bench: Bench) -> None:
+    for _ in range(READ_COUNT + 1):
+        bench.add()
+    dispatcher, _ = bench.worker()
+    assert [(await dispatcher.take(1)).more for _ in range(2)] == [True, False]
+
+
+async def test_entries_whose_stream_was_deleted_are_still_handed_out_and_closed(bench: Bench) -> None:
+    bench.add()
+    bench.add("sub|ETH/USDT")
+    first, _ = bench.worker()
+    assert len((await first.take(2)).runs) == 2
+    bench.admin.delete(bench.keys.intents)
+    bench.end_lease(first.worker_id)
+    second, journal = bench.worker()
+    runs = (await second.take(2)).runs
+    assert [hold.fields for hold in runs] == [(), ()]
+    for hold in runs:
+        assert await journal.close_entry(hold) is None
+    assert not bench.admin.exists(bench.keys.waiting)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+ODD_INTENTS = st.builds(
+    lambda kind, odd: json.dumps(json.loads(intent_json("main|BTC/USDT", id="n", kind=kind)) | odd),
+    st.sampled_from(["place", "cancel", "amend", "cancel_all", "other"]),
+    st.dictionaries(
+        st.sampled_from(["kind", "id", "account", "symbol", "priority", "target", "strategy", "reduce_only"]),
+        JSON | st.sampled_from([-0.0, 0, 9, 9.5, -1, 1e300, "a\0b", "a\n", "é", "x" * 65]),
+        max_size=4,
+    ),
+)
+FIELDS = st.dictionaries(st.binary(max_size=8), st.binary(max_size=40), min_size=1, max_size=3)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(ODD_INTENTS.map(lambda text: {b"intent": text.encode()}) | FIELDS, min_size=1, max_size=6))
+def test_no_entry_whatever_is_in_it_stops_the_pool(redis_url: str, entries: list[dict[bytes, bytes]]) -> None:
+    async def play() -> None:
+        async with bench_on(redis_url) as bench:
+            bench.admin.flushall()
+            added = {bench.append(fields) for fields in entries}  # type: ignore[arg-type]
+            dispatcher, journal = bench.worker()
+            done = set()
+            holds: list[Hold] = list((await dispatcher.take(9)).runs)
+            while holds:
+                hold = holds.pop()
+                done.add(hold.entry)
+                following = await journal.close_entry(hold, dead=Reason("invalid_intent", "odd"))
+                holds += [following] if following else []
+            assert done == added
+            assert bench.admin.xlen(bench.keys.dead) == len(added)
+            assert bench.admin.xlen(bench.keys.intents) == 0
+
+    asyncio.run(play())
+
+
+async def test_the_dead_hold_what_can_be_sent_again(bench: Bench) -> None:
+    bench.append({"intent": "{cut"})
+    bench.append({"a": "1", "b": "2"})
+    dispatcher, journal = bench.worker()
+    for hold in (await dispatcher.take(2)).runs:
+        await journal.close_entry(hold, dead=Reason("malformed_json", "no JSON"))
+    buried: Any = bench.admin.xrange(bench.keys.dead)
+    assert [fields[b"payload"] for _, fields in buried] == [b"{cut", b'["a","1","b","2"]']
+
+
+# Keys
+
+
+async def test_two_pools_in_one_redis_do_not_touch_each_other(redis_url: str) -> None:
+    async with bench_on(redis_url, "one") as one, bench_on(redis_url, "two") as two:
+        for bench in (one, two):
+            bench.add()
+        (dispatcher, journal), (other, _) = one.worker(), two.worker()
+        (theirs,) = (await other.take(5)).runs
+        two_before = {key: value for key, value in two.snapshot().items() if key.startswith("two:")}
+        (hold,) = (await dispatcher.take(5)).runs
+        one.end_lease(other.worker_id)
+        assert await one.run(journal, hold) is None
+        await dispatcher.take(5)
+        await dispatcher.release_all()
+        assert {key: value for key, value in two.snapshot().items() if key.startswith("two:")} == two_before
+        assert theirs.owner.startswith(other.worker_id)
+
+
+async def test_every_key_is_known_and_a_pool_at_rest_keeps_only_streams_records_and_the_servers_name(
+    bench: Bench,
+) -> None:
+    fill(bench, lanes=4, each=3)
+    bench.append({"intent": "{"})
+    workers = [bench.worker() for _ in range(2)]
+    for dispatcher, journal in workers:
+        for hold in (await dispatcher.take(3)).runs:
+            following: Hold | None = hold
+            while following is not None:
+                if hold.lane.startswith("!"):
+                    following = await journal.close_entry(hold, dead=Reason("malformed_json", "no JSON"))
+                else:
+                    following = await bench.run(journal, following)
+        assert known(bench.admin)
+    for dispatcher, _ in workers:
+        await dispatcher.release_all()
+    names = {key.rpartition("}:")[2].partition(":")[0] for key in known(bench.admin)}
+    assert names == {"intents", "events", "dead", "bell", "control", "order"} - (
+        set() if bench.admin.exists(bench.keys.bell) else {"bell"}
+    )
+    assert all(bench.admin.ttl(key) > 0 for key in known(bench.admin) if ":order:" in key)
+
+
+def known(client: redis.Redis) -> list[str]:
+    keys = [key.decode() for key in client.scan_iter()]
+    assert [key for key in keys if not KNOWN.match(key)] == []
+    return keys
+
+
+async def test_a_take_that_asks_for_nothing_only_renews(bench: Bench) -> None:
+    bench.add()
+    dispatcher: Dispatcher = bench.worker()[0]
+    assert (await dispatcher.take(0)).runs == ()
+    assert bench.admin.zcard(bench.keys.ready) == 1
+    assert not bench.admin.exists(bench.keys.hungry)

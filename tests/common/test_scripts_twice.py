@@ -1,0 +1,247 @@
+"""Every script of dispatch and journal, run a second time with the same arguments, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from common.exchange.base import OrderReport
+from common.journal import Then, Written
+from common.redis import REPLY_LOST
+from common.scripts import FOLDER
+from orderlane.orders import OrderStatus, Reason
+from tests.common.pool_bench import Bench, bench_on
+
+LANE: Final = "main|BTC/USDT"
+SHORT_LEASE_MS: Final = 30
+"""For what a worker may only do for the time of a lease."""
+
+
+@pytest.fixture
+async def bench(redis_url: str) -> AsyncIterator[Bench]:
+    async with bench_on(redis_url) as bench:
+        yield bench
+
+
+# Each case plays a scene that ends with the call in question.
+
+
+async def take(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker(SHORT_LEASE_MS)
+    assert len((await dispatcher.take(3)).runs) == 1
+
+
+async def heartbeat(bench: Bench) -> None:
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    await dispatcher.heartbeat()
+
+
+async def release_of_a_grant(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    await dispatcher._release_grant(1)
+    assert bench.runner.reply == 1
+
+
+async def release_of_a_grant_that_never_arrived(bench: Bench) -> None:
+    dispatcher, _ = bench.worker(SHORT_LEASE_MS)
+    bench.runner.faults["take"] = "delayed"
+    with pytest.raises(REPLY_LOST):
+        await dispatcher.take(1)
+
+
+async def release_of_all(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    await dispatcher.release_all()
+
+
+async def begin(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    await bench.begin(journal, (await dispatcher.take(1)).runs[0])
+
+
+async def finish_with_more_to_do(bench: Bench) -> None:
+    bench.add()
+    bench.add()
+    dispatcher, journal = bench.worker()
+    assert await bench.run(journal, (await dispatcher.take(1)).runs[0]) is not None
+
+
+async def finish_of_the_last(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    assert await bench.run(journal, (await dispatcher.take(1)).runs[0]) is None
+
+
+async def park(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    order = await bench.begin(journal, hold)
+    unknown = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN)
+    await journal.write(unknown, order, hold=hold, then=Then.PARK)
+
+
+async def a_fenced_write(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    bench.end_lease(dispatcher.worker_id)
+    with pytest.raises(Exception, match="lease ended"):
+        await bench.begin(journal, hold)
+
+
+async def a_report_from_outside(bench: Bench) -> None:
+    await park(bench)
+    (name,) = bench.admin.zrange(bench.keys.unknown, 0, -1)
+    report = OrderReport(
+        client_order_id="", exchange_order_id="7", symbol="BTC/USDT", status=OrderStatus.ACTIVE
+    )
+    assert await bench.outside.advance(name.decode(), report, 5)  # type: ignore[union-attr]
+
+
+async def burial(bench: Bench) -> None:
+    bench.append({"intent": "{"})
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    await journal.close_entry(hold, dead=Reason("malformed_json", "no JSON"))
+
+
+async def closing_with_more_to_do(bench: Bench) -> None:
+    bench.add()
+    bench.add()
+    dispatcher, journal = bench.worker()
+    assert await journal.close_entry((await dispatcher.take(1)).runs[0]) is not None
+
+
+async def note_of_a_changed_server(bench: Bench) -> None:
+    await bench.client.hset(bench.keys.control, "run_id", "another")
+    await bench.runner.run(
+        "note_server", [bench.keys.control, bench.keys.events], ["this", "another", 1000, "{}"]
+    )
+
+
+CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
+    "take": (take,),
+    "heartbeat": (heartbeat,),
+    "release": (release_of_a_grant, release_of_a_grant_that_never_arrived, release_of_all),
+    "transition": (
+        begin, finish_with_more_to_do, finish_of_the_last, park, a_fenced_write, a_report_from_outside,
+    ),
+    "close_entry": (burial, closing_with_more_to_do),
+    "note_server": (note_of_a_changed_server,),
+}  # fmt: skip
+ALL: Final = [pytest.param(name, case, id=case.__name__) for name, cases in CASES.items() for case in cases]
+
+
+def meaning(name: str, reply: Any) -> Any:
+    """A reply without the time of day; where a repetition has nothing left to do, what it says instead."""
+    if name == "transition" and reply[0] == b"ok":
+        return [reply[0], reply[1], reply[3]]
+    if name in ("release", "note_server"):
+        return "done before, or now"
+    if name == "take":
+        return "given now, or refused as stale"
+    return reply
+
+
+def test_there_is_a_case_for_every_script_that_moves_lanes() -> None:
+    moving = {file.stem for file in FOLDER.glob("*.lua") if "-- include: lane.lua" in file.read_text()}
+    assert moving - {"sweep"} <= set(CASES)  # the sweep repairs; its tests are with the job that runs it
+
+
+@pytest.mark.parametrize(("name", "case"), ALL)
+async def test_a_script_run_twice_leaves_what_it_left_once_and_says_the_same(
+    bench: Bench, name: str, case: Callable[[Bench], Awaitable[None]]
+) -> None:
+    await case(bench)
+    assert bench.runner.last[0] == name
+    before, first = bench.snapshot(), bench.runner.reply
+    again = await bench.runner.repeat(bench.runner.last)
+    assert without_leases(bench, name) == without_leases(bench, name, before)
+    assert meaning(name, again) == meaning(name, first)
+
+
+def without_leases(bench: Bench, name: str, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    found = bench.snapshot() if found is None else found
+    return {key: value for key, value in found.items() if name != "heartbeat" or key != bench.keys.workers}
+
+
+async def test_a_take_that_is_answered_as_stale_gives_nothing(bench: Bench) -> None:
+    await take(bench)
+    bench.add("sub|ETH/USDT")
+    assert await bench.runner.repeat(bench.runner.last) == [b"stale"]
+
+
+@pytest.mark.parametrize(("name", "case"), [one for one in ALL if one.values[0] != "heartbeat"])
+async def test_a_call_that_comes_again_after_others_moved_on_changes_nothing(
+    bench: Bench, name: str, case: Callable[[Bench], Awaitable[None]]
+) -> None:
+    await case(bench)
+    call = bench.runner.last
+    await others_move_on(bench)
+    before = bench.snapshot()
+    await bench.runner.repeat(call)
+    assert bench.snapshot() == before
+
+
+async def others_move_on(bench: Bench) -> None:
+    """The workers there are die; another takes their lanes, begins what is there, and more arrives."""
+    await asyncio.sleep(2 * SHORT_LEASE_MS / 1000)
+    for worker in bench.admin.zrange(bench.keys.workers, 0, -1):
+        bench.end_lease(worker.decode())  # type: ignore[union-attr]
+    bench.add()
+    dispatcher, journal = bench.worker()
+    for hold in (await dispatcher.take(9)).runs:
+        if not hold.begun and not hold.lane.startswith("!"):
+            await bench.begin(journal, hold)
+    bench.add(priority=0)
+    await dispatcher.take(9)
+
+
+async def test_a_late_repetition_of_a_finish_leaves_the_owner_its_next_entry(bench: Bench) -> None:
+    """Not even when somebody else is hungry by then: the owner is at work on it."""
+    for lane in ("main|A/B", "main|C/D", "main|E/F"):
+        bench.add(lane)
+        bench.add(lane)
+    dispatcher, journal = bench.worker()
+    runs = (await dispatcher.take(3)).runs
+    following = await bench.run(journal, runs[0])
+    finish = bench.runner.last
+    hungry, _ = bench.worker()
+    assert (await hungry.take(3)).runs == ()
+    bench.add(runs[0].lane, priority=0)
+    await dispatcher.take(0)
+    before = bench.snapshot()
+    assert following is not None
+    assert (await bench.runner.repeat(finish))[3][2] == following.entry.encode()
+    assert bench.snapshot() == before
+
+
+async def test_a_lost_finish_is_answered_even_if_the_exchange_reported_in_between(bench: Bench) -> None:
+    """A fill that comes by the user stream before the worker asks again must not look like a lost lease."""
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    order = await bench.begin(journal, hold)
+    active = msgspec.structs.replace(order, status=OrderStatus.ACTIVE)
+    written = await journal.write(active, order, hold=hold, then=Then.FINISH)
+    finish, first = bench.runner.last, bench.runner.reply
+    assert isinstance(written, Written)
+    report = OrderReport(
+        client_order_id="", exchange_order_id="7", symbol="BTC/USDT", status=OrderStatus.FILLED
+    )
+    assert await bench.outside.advance(order.client_order_id, report, 5)
+    before = bench.snapshot()
+    assert meaning("transition", await bench.runner.repeat(finish)) == meaning("transition", first)
+    assert bench.snapshot() == before
