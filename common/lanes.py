@@ -19,6 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 from redis.exceptions import RedisError
 
+from common import failpoints
 from common.redis import REPLY_LOST, ScriptRunner
 from orderlane.keys import Keys
 
@@ -160,6 +161,7 @@ class Dispatcher:
         if not self._joined:
             self._join_until_ms = await self._redis_time_ms() + self._lease_ms
         asked_at = time.monotonic()
+        failpoints.reach("take.before")
         try:
             answer = await self._runner.run(
                 "take",
@@ -179,6 +181,7 @@ class Dispatcher:
         if answer[0] != b"ok":
             raise LeaseLost(self.worker_id)
         self._joined = True
+        failpoints.reach("take.answered")
         self._renewed(asked_at)
         _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, *runs = answer
         self._clock_offset_ms = int(now) - int(asked_at * 1000)
@@ -200,7 +203,9 @@ class Dispatcher:
             redis.exceptions.RedisError: no answer; the lease may have been renewed, but must not be relied on.
         """
         asked_at = time.monotonic()
+        failpoints.reach("heartbeat.before")
         renewed = await self._runner.run("heartbeat", [self.keys.workers], [self.worker_id, self._lease_ms])
+        failpoints.reach("heartbeat.answered")
         if not renewed and self._joined:
             raise LeaseLost(self.worker_id)
         if renewed:
@@ -229,6 +234,8 @@ class Dispatcher:
                     [self.worker_id, grant, 0 if self._joined else self._join_until_ms],
                 )
                 return
-            except (RedisError, OSError):
-                # Whatever it is: given up, the lanes of this grant would wait for as long as this worker lives.
+            except REPLY_LOST:
                 await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            except RedisError as error:
+                # It will not come to pass, and the lanes would wait for as long as this worker id lives.
+                raise LeaseLost(self.worker_id) from error

@@ -77,7 +77,9 @@ class Progress:
 
 def show(verdict: Verdict, seconds: float, console: Console) -> None:
     """Print the closing table."""
-    table = Table(title="reconciled against the exchange's own books", title_justify="left")
+    table = Table(
+        title="reconciled against the exchange's own books", title_justify="left", show_header=False
+    )
     table.add_column("")
     table.add_column("", justify="right")
     table.add_row("intents", str(verdict.intents))
@@ -99,6 +101,9 @@ def show(verdict: Verdict, seconds: float, console: Console) -> None:
     table.add_row("from XADD to the exchange, p99", f"{percentile(verdict.latencies_ms, 0.99):.1f} ms")
     table.add_row("seconds", f"{seconds:.1f}")
     console.print(table)
+    console.print(
+        "The times include waiting for the exchange's rate limits, which all workers share.", style="dim"
+    )
     for finding in verdict.findings[:20]:
         console.print(f"[red]{finding}[/red]")
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import msgspec
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderRequest
 from common.journal import Conflict
 from common.lanes import Hold
@@ -93,7 +94,9 @@ async def _replace(run: CommandRun, intent: AmendOrder, target: Order, placed: P
         target = await run.make_cancelled(target)
         if target.status is not OrderStatus.CANCELED:
             return await run.end(OrderStatus.REJECTED, closed_reason(target))
+        failpoints.reach("replace.cancelled")
         target = await _name_successor(run, target)
+        failpoints.reach("replace.named")
     replacement = replacement_of(intent, target, placed)
     if replacement is None:
         return await run.end(OrderStatus.DONE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
 from common.journal import Conflict, Then
 from common.lanes import Hold
@@ -65,10 +66,12 @@ class CommandRun:
             await self.desk.throttle.acquire(
                 operation, self.intent.account, self.intent.symbol, self.intent.urgency
             )
+            failpoints.reach("command.admitted")
             late = expiry(self.desk, self.intent)
             if late is not None:
                 raise CommandEnded(await self.end(OrderStatus.EXPIRED, late))
             outcome = await self._send_once(perform)
+            failpoints.reach("command.replied")
             if not isinstance(outcome, ExchangeFailure):
                 return outcome
             if outcome.outcome is Outcome.REFUSED:
@@ -133,6 +136,7 @@ class CommandRun:
         async with self.desk.request_slot():
             at_ms = self.desk.exchange.now_ms()
             await self._write(begun(self.desk, self.order, at_ms), Then.BEGIN)
+            failpoints.reach("command.begun")
             self.desk.dispatcher.require_lease()
             try:
                 return await perform(at_ms)

@@ -22,6 +22,7 @@ import click
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from common import failpoints
 from common.claims import Claims
 from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_settings, load_settings
 from common.exchange import forbidden_params, open_exchange
@@ -43,6 +44,8 @@ from workers.throttle import SharedThrottle
 
 BELL_TIMEOUT_SECONDS = 5.0
 """Added to the length of a blocking read: how late its reply may come before the connection counts as lost."""
+WARM_CONNECTIONS = 2
+"""Connections opened for each account ahead of its first order."""
 CLOCK_SYNC_SECONDS = 30.0
 MARKETS_CHECK_SECONDS = 60.0
 
@@ -137,6 +140,7 @@ class ExchangeWorker:
 
     async def _prepare(self) -> None:
         await self.exchange.sync_clock()
+        await self.exchange.warm(WARM_CONNECTIONS)
         if not await self._take_shared_markets():
             await self._load_markets()
 
@@ -248,6 +252,7 @@ def main(name: str, config: Path | None) -> None:
     if name not in settings.exchanges:
         known = ", ".join(settings.exchanges)
         raise click.UsageError(f"--exchange {name!r} is not in the configuration; it has: {known}")
+    failpoints.require_paper(settings.exchanges[name].endpoint)
     start_telemetry(settings, process=f"exchange:{name}")
     import uvloop
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from redis.exceptions import RedisError
 
+from common import failpoints
 from common.lanes import Hold, LeaseLost
 from common.telemetry import log_context, traced
 from orderlane.events import Event, EventName
@@ -69,6 +70,7 @@ async def _after_fault(desk: Desk, hold: Hold, error: Exception, faults: int) ->
 
 async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
     """Bring one entry to its end; the lane's next run."""
+    failpoints.reach("lane.taken", hold.lane, hold.entry)
     if not hold.fields:
         return await desk.journal.close_entry(hold)
     if hold.deaths >= desk.policy.max_deaths + DEATHS_BEFORE_UNREAD:
@@ -83,6 +85,7 @@ async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
         log_context(intent=intent.id, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
         traced("intent", exchange=desk.name, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
     ):
+        failpoints.reach("lane.decoded")
         if isinstance(intent, PlaceOrder):
             return await run_place(desk, hold, intent)
         return await _run_command(desk, hold, intent)

@@ -13,6 +13,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from common import failpoints
 from common.lanes import RETRY_SECONDS, Hold, LeaseLost, Taken
 from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
@@ -60,7 +61,9 @@ class Life:
             await asyncio.wait(self._running, timeout=grace_seconds)
         await _cancel(self._running)
         try:
+            failpoints.reach("release.before")
             freed = await self._desk.dispatcher.release_all()
+            failpoints.reach("release.answered")
         except RedisError as error:
             log.warning(
                 "lanes could not be given back; they move when the lease ends", extra={"reason": str(error)}
@@ -93,6 +96,7 @@ class Life:
 
     def _start(self, taken: Taken) -> None:
         if taken.reaped:
+            failpoints.reach("reap.done")
             log.warning("took over from workers that are gone", extra={"workers": taken.reaped})
         self._seen = (_later(self._seen[0], taken.last_intent), _later(self._seen[1], taken.last_bell))
         for hold in taken.runs:

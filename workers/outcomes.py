@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from common import failpoints
 from common.exchange.base import OrderReport
 from common.journal import Conflict, Then, Written, apply_report, digest_of
 from common.lanes import Hold
@@ -82,7 +83,9 @@ async def finish_with(
     ended = msgspec.structs.replace(
         order, status=status, reason=reason, times=_touched(order.times, desk.now_ms())
     )
+    failpoints.reach("record.before")
     result = await desk.journal.write(ended, before, hold=hold, then=Then.FINISH)
+    failpoints.reach("record.done")
     if isinstance(result, Written):
         return result.next
     return await on_conflict(desk, hold, order.intent, result)
@@ -100,9 +103,11 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
             merged = msgspec.structs.replace(
                 merged, times=msgspec.structs.replace(merged.times, acknowledged_at=now)
             )
+        failpoints.reach("record.before")
         result = await desk.journal.write(
             merged, current, hold=hold, then=Then.FINISH, extra_events=[latency_event(desk, merged)]
         )
+        failpoints.reach("record.done")
         if isinstance(result, Written):
             return result.next
         current = result.current
@@ -125,7 +130,9 @@ async def mark_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) -> 
     unknown = msgspec.structs.replace(
         order, status=OrderStatus.UNKNOWN, reason=reason, times=_touched(order.times, desk.now_ms())
     )
+    failpoints.reach("unknown.before")
     result = await desk.journal.write(unknown, order, hold=hold)
+    failpoints.reach("unknown.marked")
     return result.order if isinstance(result, Written) else result
 
 

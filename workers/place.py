@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, OrderRequest, Outcome
 from common.journal import Conflict, Then
 from common.lanes import Hold
@@ -97,6 +98,7 @@ async def send_until_known(
         normalized = desk.rules.normalize(intent, await desk.reference_price(intent))
         if isinstance(normalized, Refusal):
             return await finish_with(desk, hold, order, OrderStatus.FAILED, normalized.reason, before)
+        failpoints.reach("place.normalized")
         await desk.throttle.acquire(
             Operation.PLACE,
             intent.account,
@@ -104,6 +106,7 @@ async def send_until_known(
             intent.urgency,
             conditional=intent.type.has_trigger,
         )
+        failpoints.reach("place.admitted")
         late = expiry(desk, intent)
         if late is not None:
             return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
@@ -115,7 +118,9 @@ async def send_until_known(
             if isinstance(result, Conflict):
                 return await on_conflict(desk, hold, order.intent, result)
             order = before = result.order
+            failpoints.reach("place.begun")
             outcome = await _send(desk, order, normalized, at_ms)
+            failpoints.reach("place.replied")
             if isinstance(outcome, OrderReport):
                 return await conclude(desk, hold, order, outcome)
             if outcome.outcome is Outcome.REFUSED:
@@ -151,6 +156,7 @@ async def settle(
         return await conclude(desk, hold, marked, found)
     if found is Absence.UNPROVABLE:
         return await park(desk, hold, marked, _unprovable(desk, why))
+    failpoints.reach("resolve.absent")
     late = expiry(desk, order.intent)
     if late is not None:
         return await finish_with(desk, hold, marked, OrderStatus.EXPIRED, late, marked)

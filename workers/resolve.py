@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport
 from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY
@@ -71,8 +72,10 @@ async def resolve(
                 URGENT_PRIORITY,
                 conditional=reference.conditional,
             )
+            failpoints.reach("resolve.before")
             async with desk.request_slot():
                 report = await desk.exchange.find(reference)
+            failpoints.reach("resolve.asked")
         except ExchangeFailure as failure:
             await desk.pause_if_throttled(reference.account, failure)
             log.warning(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport
 from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY, AmendOrder, CancelOrder, PlaceOrder
@@ -74,6 +75,7 @@ async def look_at(desk: Desk, target: Order) -> Order:
     )
     async with desk.request_slot():
         report = await desk.exchange.find(reference)
+    failpoints.reach("target.asked")
     return await note(desk, target, report)
 
 
@@ -81,7 +83,9 @@ async def note(desk: Desk, target: Order, report: OrderReport | None) -> Order:
     """Bring the target's record up to date with a report, where there is one; the record."""
     if report is None:
         return target
-    return await desk.journal.advance(target.client_order_id, report, desk.now_ms()) or target
+    noted = await desk.journal.advance(target.client_order_id, report, desk.now_ms()) or target
+    failpoints.reach("target.noted")
+    return noted
 
 
 async def watch_until(

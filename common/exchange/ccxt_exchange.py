@@ -211,9 +211,6 @@ class CcxtExchange:
                 "options": {"maxRetriesOnFailure": 0, "adjustForTimeDifference": False},
             }
         )
-        self._wires[
-            account
-        ].cafile = client.cafile  # the bundle that comes with ccxt, where a system has none
         self._venue.configure(client, settings)
         if settings.base_url is not None:
             client.urls["api"] = redirected(client.urls["api"], settings.base_url)

@@ -14,9 +14,12 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+import certifi
 import yarl
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.connector import Connection
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, Outcome
 from common.exchange.classify import Operation, Reply
 from common.exchange.clock import ExchangeClock
@@ -24,6 +27,16 @@ from common.exchange.settings import ExchangeSettings
 from common.secrets import scrub
 
 _DNS_CACHE_SECONDS: Final = 300
+
+
+class AnnouncedResponse(ClientResponse):
+    """Tells the failpoints when a request has left; in use only while they are armed."""
+
+    async def start(self, connection: Connection) -> ClientResponse:
+        for _ in range(3):  # the body's writer runs, then the loop hands what it wrote to the kernel
+            await asyncio.sleep(0)
+        failpoints.reach("exchange.request_sent", current_call().operation)
+        return await super().start(connection)
 
 
 class ConnectionLost(aiohttp.ClientError):
@@ -128,8 +141,6 @@ class Wire:
         self._timeout = aiohttp.ClientTimeout(
             total=settings.timeout_ms / 1000, sock_connect=settings.connect_timeout_ms / 1000
         )
-        self.cafile: str | None = None
-        """The certificates to trust; None: the system's."""
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -149,6 +160,7 @@ class Wire:
                 allow_redirects=False,
             ) as response:
                 payload = await response.read()
+                failpoints.reach("exchange.reply_arrived", current_call().operation)
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, found, payload)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -164,12 +176,13 @@ class Wire:
             limit=0,
             keepalive_timeout=self._keep_alive_seconds,
             ttl_dns_cache=_DNS_CACHE_SECONDS,
-            ssl=ssl.create_default_context(cafile=self.cafile),
+            ssl=ssl.create_default_context(cafile=certifi.where()),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=self._timeout,
             middlewares=(send_once,),
+            response_class=AnnouncedResponse if failpoints.armed() else ClientResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "gzip, deflate"},
         )

@@ -19,7 +19,7 @@ from orderlane.connection import connect
 from orderlane.identity import client_order_id
 from orderlane.intents import decode_intent
 from orderlane.keys import Keys
-from orderlane.orders import Order, OrderStatus
+from orderlane.orders import Order, OrderStatus, Times
 
 LEASE_MS: Final = 600_000
 """Longer than any test: leases end here only when a test ends them."""
@@ -92,7 +92,8 @@ class Bench:
         """The order of the intent in hand, not written yet."""
         intent = decode_intent(hold.fields[1])
         identifier = client_order_id(self.keys.pool, self.keys.exchange, intent.account, intent.id)
-        return Order(client_order_id=identifier, intent=intent, status=status)
+        times = Times(queued_at=hold.entry_ms)
+        return Order(client_order_id=identifier, intent=intent, status=status, entry=hold.entry, times=times)
 
     async def begin(self, journal: Journal, hold: Hold) -> Order:
         written = await journal.write(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -24,13 +22,15 @@ from hypothesis.stateful import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.exchange.base import OrderReport
-from common.journal import Conflict, Journal, Then, Written
-from common.lanes import Dispatcher, Hold, LeaseLost
+from common.journal import Conflict, Then, Written
+from common.lanes import Hold, LeaseLost
 from orderlane.intents import decode_intent
 from orderlane.keys import GROUP
-from orderlane.orders import Order, OrderStatus, Reason
+from orderlane.orders import Order, OrderStatus
 from orderlane.scripts import script
-from tests.common.dispatch_model import Entry, Model
+from tests.common.dispatch_comparison import assert_lanes_are, assert_records_are
+from tests.common.dispatch_machine import LANES, DispatchMachine, Worker
+from tests.common.dispatch_model import Entry
 from tests.common.pool_bench import Bench, intent_json
 
 TIMES: Final = int(os.environ.get("ORDERLANE_MODEL_TIMES", "1"))
@@ -44,7 +44,6 @@ SETTINGS: Final = settings(
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate, Phase.shrink) if TIMES > 1 else (Phase.generate,),
 )
-LANES: Final = ("main|BTC/USDT", "main|ETH/USDT", "sub|BTC/USDT")
 MALFORMED: Final = (
     {"intent": "{cut"},
     {"intent": b"\xff\x00\xfe"},
@@ -52,54 +51,10 @@ MALFORMED: Final = (
     {"intent": intent_json(LANES[0], id="two-fields"), "other": "field"},
     {"order": "{}"},
 )
-_T = TypeVar("_T")
 
 
-@dataclass(eq=False)
-class Worker:
-    dispatcher: Dispatcher
-    journal: Journal
-    holds: dict[str, Hold] = field(default_factory=dict)
-    """What it believes to hold: true for as long as its lease lives."""
-    joined: bool = False
-    expired: bool = False
-    """Its lease has ended; it does not know."""
-    buried: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.dispatcher.worker_id
-
-
-class PoolMachine(RuleBasedStateMachine):
+class PoolMachine(DispatchMachine):
     """Two to four workers, three lanes. Each step is played on Redis and in the model; then they are compared."""
-
-    def __init__(self, bench: Bench, runner: asyncio.Runner) -> None:
-        super().__init__()
-        self.bench, self.loop = bench, runner
-        self.bench.admin.flushall()
-        self.bench.runner.faults.clear()
-        self.bench.runner.sent.clear()
-        self.model = Model()
-        self.workers: list[Worker] = []
-        self.gone: list[Worker] = []
-        self.ids: dict[str, list[str]] = {lane: ["never-seen"] for lane in LANES}
-        self.records: dict[str, tuple[OrderStatus, int]] = {}
-        self.events = 0
-        self.dead = 0
-        self.count = 0
-
-    def play(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        return self.loop.run(coroutine)
-
-    def choose(self, data: st.DataObject, workers: list[Worker]) -> Worker:
-        return workers[data.draw(st.integers(0, len(workers) - 1), label="worker")]
-
-    def entry(self, hold: Hold) -> Entry:
-        entry = self.model.lanes[hold.lane].in_hand
-        assert entry is not None
-        assert entry.id == hold.entry
-        return entry
 
     @initialize()
     def two_workers(self) -> None:
@@ -198,32 +153,6 @@ class PoolMachine(RuleBasedStateMachine):
         for hold, entry in zip(runs, given, strict=True):
             self.handed(worker, hold, entry)
 
-    def in_take(self, want: int, owner: str) -> list[Entry]:
-        """What an executed take does: bury, read, give."""
-        for worker in [*self.workers, *self.gone]:
-            if worker.expired and not worker.buried:
-                self.model.bury(worker.id)
-                worker.buried = True
-        self.model.read()
-        return self.model.give(want, owner)
-
-    def handed(self, worker: Worker, hold: Hold, entry: Entry) -> None:
-        """An entry came into a worker's hands: no other live worker has its lane, and it passed nothing it may not."""
-        assert not [one for one in self.workers if not one.expired and hold.lane in one.holds]
-        assert (hold.lane, hold.entry, hold.begun) == (entry.lane, entry.id, entry.begun)
-        if entry.deleted:
-            assert hold.fields == ()
-        else:
-            assert hold.deaths == entry.deaths
-            assert len(hold.fields) >= 2
-        for other in self.model.lanes[hold.lane].queue:
-            if other.age < entry.age and not entry.begun:
-                assert not other.begun
-                assert entry.intent is not None
-                assert other.intent is not None
-                assert entry.intent.urgency < other.rank
-        worker.holds[hold.lane] = hold
-
     @precondition(lambda self: any(worker.holds for worker in self.workers + self.gone))
     @rule(
         data=st.data(),
@@ -264,18 +193,6 @@ class PoolMachine(RuleBasedStateMachine):
         else:
             self.ended(worker, hold, written.next, hungry)
 
-    def intent_of(self, hold: Hold) -> bool:
-        return not hold.lane.startswith("!") and bool(hold.fields)
-
-    def close(self, worker: Worker, hold: Hold, fault: Any, *, bury: bool) -> None:
-        if fault:
-            self.bench.runner.faults["close_entry"] = fault
-        hungry = self.hungry()
-        reason = Reason("malformed_json", "it is no intent") if bury else None
-        following = self.play(worker.journal.close_entry(hold, dead=reason))
-        self.dead += bury
-        self.ended(worker, hold, following, hungry)
-
     def write_after_the_lease(self, worker: Worker, hold: Hold, record: Order | None) -> None:
         """A worker that stood still comes back and goes on: it must change nothing and be told so."""
         before = self.bench.snapshot()
@@ -292,28 +209,6 @@ class PoolMachine(RuleBasedStateMachine):
             with pytest.raises(LeaseLost):
                 self.play(worker.dispatcher.heartbeat())
         assert self.bench.snapshot() == before
-
-    def hungry(self) -> dict[str, int]:
-        key = self.bench.keys.hungry
-        found = cast(list[tuple[bytes, float]], self.bench.admin.zrange(key, 0, -1, withscores=True))
-        return {name.decode(): int(score) for name, score in found}
-
-    def ended(self, worker: Worker, hold: Hold, following: Hold | None, hungry: dict[str, int]) -> None:
-        """An entry was finished: the lane goes on in the same hands, or to somebody hungry who has clearly fewer."""
-        mine, ready = len(self.model.owned_by(worker.id)), len(self.model.ready())
-        self.model.end(self.entry(hold))
-        del worker.holds[hold.lane]
-        if following is not None:
-            self.handed(worker, following, self.model.keep(hold.lane))
-            return
-        if self.model.lanes[hold.lane].queue:
-            others = [len(self.model.owned_by(one)) for one in hungry if one != worker.id]
-            assert mine > min(others) + ready + 1
-        self.model.free(hold.lane)
-
-    def noted(self, order: Order) -> None:
-        self.records[order.client_order_id] = (order.status, order.version)
-        self.events += 1
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -371,71 +266,15 @@ class PoolMachine(RuleBasedStateMachine):
             if lane.parked and lane.parked.id == order.entry and lane.head is lane.parked:
                 lane.parked = None
 
-    def open_records(self) -> list[str]:
-        return sorted(name for name, (status, _) in self.records.items() if not status.terminal)
-
     # What must hold after every step
 
     @invariant()
     def nothing_is_lost_and_nobody_shares(self) -> None:
-        keys, model = self.bench.keys, self.model
-        with self.bench.admin.pipeline(transaction=False) as ask:
-            ask.xrange(keys.intents)
-            ask.zrange(keys.waiting, 0, -1)
-            ask.hgetall(keys.owners)
-            ask.zrange(keys.ready, 0, -1)
-            ask.zrange(keys.parked, 0, -1)
-            ask.hgetall(keys.load)
-            ask.hkeys(keys.grants)
-            ask.zrange(keys.hungry, 0, -1, withscores=True)
-            ask.zrange(keys.workers, 0, -1)
-            stream, waiting, owners, ready, parked, load, grants, hungry, workers = ask.execute()
-        there = [entry for entry in model.unread + model.waiting() if not entry.deleted]
-        assert {entry.decode() for entry, _ in stream} == {entry.id for entry in there}
-        lanes: dict[str, list[str]] = {}
-        for member in waiting:
-            lane, _, rest = member.decode().partition("\0")
-            lanes.setdefault(lane, []).append(rest[0])
-        assert lanes == {
-            name: ["!" if one.begun else str(one.rank) for one in sorted(lane.queue, key=lambda e: e.place)]
-            for name, lane in model.lanes.items()
-        }
-        owned = {name: lane for name, lane in model.lanes.items() if lane.owner}
-        assert {name.decode(): owner.decode() for name, owner in owners.items()} == {
-            name: f"{lane.owner}@{lane.in_hand.id}" for name, lane in owned.items() if lane.in_hand
-        }
-        assert [name.decode() for name in ready] == model.ready()
-        assert {name.decode() for name in parked} == {name for name, one in model.lanes.items() if one.parked}
-        counts = {lane.owner.rpartition("#")[0]: 0 for lane in owned.values()}
-        for lane in owned.values():
-            counts[lane.owner.rpartition("#")[0]] += 1
-        assert {name.decode(): int(number) for name, number in load.items()} == counts
-        assert set(grants) <= set(workers)
-        assert {name for name, _ in hungry} <= set(workers)
-        assert all(score >= 1 for _, score in hungry)
+        assert_lanes_are(self.bench, self.model)
 
     @invariant()
     def every_state_is_recorded_with_its_event(self) -> None:
-        keys = self.bench.keys
-        names = sorted(self.records)
-        with self.bench.admin.pipeline(transaction=False) as ask:
-            ask.xlen(keys.events)
-            ask.xlen(keys.dead)
-            for account in ("main", "sub"):
-                ask.zrange(keys.open(account), 0, -1)
-            ask.zrange(keys.unknown, 0, -1)
-            for name in names:
-                ask.hmget(keys.order(name), "status", "version")
-            events, dead, main, sub, unknown, *records = ask.execute()
-        assert (events, dead) == (self.events, self.dead)
-        assert sorted(name.decode() for name in main + sub) == self.open_records()
-        assert {name.decode() for name in unknown} == {
-            name for name, (status, _) in self.records.items() if status is OrderStatus.UNKNOWN
-        }
-        assert {
-            name: (OrderStatus(status.decode()), int(version))
-            for name, (status, version) in zip(names, records, strict=True)
-        } == self.records
+        assert_records_are(self.bench, self.records, events=self.events, dead=self.dead)
 
     def teardown(self) -> None:
         """All workers die but a new one: it finishes every entry that is left, each once, and nothing stays behind."""

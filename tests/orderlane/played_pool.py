@@ -35,11 +35,12 @@ def an_intent(intent_id: str = "grid-1", **changes: Any) -> PlaceOrder:
     return PlaceOrder(**(fields | changes))
 
 
-def advancing(pool: PlayedPool, status: OrderStatus) -> Callable[[], None]:
-    """An action that brings `an_intent()` to a status."""
+def advancing(pool: PlayedPool, *statuses: OrderStatus) -> Callable[[], None]:
+    """An action that brings `an_intent()` to one status after the other."""
 
     def advance() -> None:
-        pool.advance(an_intent(), status)
+        for status in statuses:
+            pool.advance(an_intent(), status)
 
     return advance
 

@@ -203,6 +203,31 @@ def test_a_script_cache_that_was_emptied_is_filled_again(client: Client, pool: P
     assert len(pool.payloads()) == 2
 
 
+def test_a_script_cache_that_is_emptied_again_and_again_is_no_failure(
+    redis_url: str, pool: PlayedPool
+) -> None:
+    flushes = iter(range(2))
+
+    def flush() -> None:
+        pool.redis.script_flush()
+        if next(flushes, None) is not None:
+            proxy.before(b"EVALSHA", flush)
+
+    with proxy_of(redis_url) as proxy, Client(proxy.url) as client:
+        proxy.before(b"EVALSHA", flush)
+        assert not client.submit(an_intent()).duplicate
+    assert len(pool.payloads()) == 1
+
+
+def test_nothing_is_repeated_behind_the_clients_back(redis_url: str, pool: PlayedPool) -> None:
+    pool.redis.script_load(script("submit").source)
+    with proxy_of(redis_url) as proxy, Client(proxy.url, retry_seconds=0) as client:
+        proxy.lose_replies(to=b"EVALSHA", times=1)
+        with pytest.raises(OutcomeUnknown):
+            client.submit(an_intent())
+        assert len(pool.payloads()) == 1
+
+
 def test_an_error_of_redis_itself_is_passed_on_and_nothing_is_half_done(
     client: Client, pool: PlayedPool
 ) -> None:

@@ -1,7 +1,7 @@
 """The pool's queue in rq: its name, its Redis, how a job is put there and how it is gone again.
 
-Jobs travel as JSON, never as pickle. A job carries nothing but its name and when it was due. Still, rq calls whatever function a job
-names: who may write to this Redis may run code in the process that runs the jobs.
+Jobs travel as JSON, never as pickle. A job carries nothing but its name and when it was due. Still, rq calls
+whatever function a job names: who may write to this Redis may run code in the process that runs the jobs.
 
 Nothing stays: a job that waited for a whole period is dropped (its hash expires), a finished one is deleted, a
 failed one is kept for minutes. While no worker runs, ids of expired jobs stay in the queue's list: it is kept short.

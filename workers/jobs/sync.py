@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 from redis.exceptions import RedisError
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
 from common.journal import apply_report
 from common.venue_limits import Operation
@@ -96,6 +97,7 @@ async def sync_account(one: OpenExchange, account: str, synced: Synced) -> None:
     now_ms = await redis_now_ms(one.redis)
     listed = await _ask_for_list(one, account)
     synced.asked += 1
+    failpoints.reach("sync.asked", account)
     comparison = compare(one.settings.pool, records, listed, now_ms)
     for record, report in comparison.shown:
         synced.changed += await _advance(one, record, report, now_ms)
@@ -160,6 +162,7 @@ async def _advance(one: OpenExchange, record: Order, report: OrderReport, now_ms
     if apply_report(record, report, now_ms) is None:
         return False
     after = await one.journal.advance(record.client_order_id, report, now_ms)
+    failpoints.reach("sync.noted", record.intent.id)
     return after is not None and after.version > record.version
 
 

@@ -1,0 +1,219 @@
+"""The REST sync against a real paper exchange: what happened behind our back reaches the journal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from common.exchange.base import ExchangeFailure, Outcome
+from common.journal import Then
+from orderlane.intents import PlaceOrder
+from orderlane.orders import OrderStatus, Times
+from tests.common.pool_bench import Bench, intent_json
+from tests.paper_process import PaperProcess, start
+from tests.workers.opened import EXCHANGE, MID, SYMBOL, VENUE_ID, Opened, opened
+from workers.jobs import sync
+from workers.jobs.plan import JobName, JobPlan
+from workers.jobs.sync import sync_open_orders
+
+PLAN = JobPlan(JobName.SYNC, 30)
+LISTS = "GET /fapi/v1/openOrders$"
+
+
+@pytest.fixture(scope="module")
+def paper_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaperProcess]:
+    folder = tmp_path_factory.mktemp("paper")
+    with start(folder, "--step-ms", "0", "--partial-fill-probability", "0") as process:
+        yield process
+
+
+@pytest.fixture
+def paper(paper_process: PaperProcess) -> PaperProcess:
+    paper_process.reset()
+    paper_process.set_price("usdm", VENUE_ID, MID, hold=True)
+    return paper_process
+
+
+@pytest.fixture
+async def one(redis_url: str, paper: PaperProcess) -> AsyncIterator[Opened]:
+    async with opened(redis_url, paper.url) as one:
+        yield one
+
+
+async def test_an_order_cancelled_behind_our_back_is_cancelled_in_the_journal(one: Opened) -> None:
+    gone, stays = await one.place("a"), await one.place("b")
+    await one.exchange.cancel(one.reference(gone), one.exchange.now_ms())
+    synced = await one.sync()
+    assert (synced.asked, synced.changed, synced.not_found, synced.failed) == (2, 1, 0, 0)
+    assert await one.status(gone) is OrderStatus.CANCELED
+    assert await one.status(stays) is OrderStatus.ACTIVE
+    again = await one.sync()
+    assert (again.asked, again.changed) == (1, 0)
+
+
+async def test_an_order_filled_behind_our_back_is_filled_in_the_journal_with_its_event(
+    one: Opened, paper: PaperProcess
+) -> None:
+    order = await one.place("a")
+    paper.set_price("usdm", VENUE_ID, 49_000, hold=True)
+    assert (await one.sync()).changed == 1
+    record = await one.journal.read(order.client_order_id)
+    assert record is not None
+    assert (record.status, record.filled) == (OrderStatus.FILLED, order.amount)
+    assert record.average is not None
+    last: Any = await one.redis.xrevrange(one.keys.events, count=1)
+    assert b"order.filled" in last[0][1][b"event"]
+
+
+@pytest.mark.parametrize("status", [OrderStatus.SUBMITTED, OrderStatus.UNKNOWN])
+async def test_an_order_of_unknown_outcome_that_the_exchange_shows_becomes_active(
+    one: Opened, status: OrderStatus
+) -> None:
+    order = await one.place("a", status=status, exchange_order_id="")
+    assert (await one.sync()).changed == 1
+    record = await one.journal.read(order.client_order_id)
+    assert record is not None
+    assert record.status is OrderStatus.ACTIVE
+    assert record.exchange_order_id
+
+
+async def test_evidence_lets_a_parked_lane_go_on(one: Opened, redis_url: str) -> None:
+    bench = Bench(redis_url, one.settings.pool, EXCHANGE)
+    placed = one.order("n1")
+    intent = placed.intent
+    assert isinstance(intent, PlaceOrder)
+    bench.append({"intent": intent_json(intent.lane, id="n1", type="limit", amount="0.01", price="50000")})
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    begun = await bench.begin(journal, hold)
+    assert begun.client_order_id == placed.client_order_id
+    unknown = msgspec.structs.replace(
+        begun, status=OrderStatus.UNKNOWN, amount=intent.amount, price=intent.price, times=Times(updated_at=1)
+    )
+    await journal.write(unknown, begun, hold=hold, then=Then.PARK)
+    await one.exchange.place(one.request(intent, begun.client_order_id), one.exchange.now_ms())
+    assert await one.redis.zcard(one.keys.parked) == 1
+    await one.sync()
+    assert await one.status(begun) is OrderStatus.ACTIVE
+    assert await one.redis.zcard(one.keys.parked) == 0
+    assert await one.redis.zscore(one.keys.ready, intent.lane) is not None
+    await bench.close()
+
+
+async def test_an_unknown_order_that_ended_at_once_is_asked_for_by_itself(
+    one: Opened, paper: PaperProcess
+) -> None:
+    order = await one.place("a", status=OrderStatus.UNKNOWN, exchange_order_id="")
+    paper.set_price("usdm", VENUE_ID, 49_000, hold=True)
+    await one.sync()
+    assert await one.status(order) is OrderStatus.FILLED
+
+
+async def test_an_order_the_exchange_does_not_know_stays_as_it_is(
+    one: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = await one.record(one.order("never-sent"))
+    with caplog.at_level(logging.WARNING):
+        synced = await one.sync()
+    assert (synced.asked, synced.changed, synced.not_found) == (2, 0, 1)
+    assert await one.status(order) is OrderStatus.ACTIVE
+    assert "does not know orders that are open in the journal" in caplog.text
+
+
+async def test_a_long_list_of_missing_orders_is_asked_for_in_turns(
+    one: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "ASK_SINGLY", 2)
+    orders = [await one.record(one.order(f"never-sent-{number}")) for number in range(3)]
+    assert (await one.sync()).not_found == 2
+    ended = await one.place("ended")
+    await one.exchange.cancel(one.reference(ended), one.exchange.now_ms())
+    await one.sync()
+    assert await one.status(ended) is OrderStatus.CANCELED
+    asked = one.asked_at["main"]
+    assert asked.keys() >= {order.client_order_id for order in orders}
+    assert all(asked[order.client_order_id] for order in orders)
+
+
+async def test_a_record_that_moved_on_while_the_list_was_asked_for_is_left_alone(
+    one: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await one.place("a", status=OrderStatus.UNKNOWN)
+    ask = one.exchange.open_orders
+
+    async def ask_and_cancel(account: str, symbol: str | None = None) -> object:
+        reports = await ask(account, symbol)
+        final = msgspec.structs.replace(reports[0], status=OrderStatus.CANCELED)
+        await one.journal.advance(order.client_order_id, final, 2)
+        return reports
+
+    monkeypatch.setattr(one.exchange, "open_orders", ask_and_cancel)
+    await one.sync()
+    assert await one.status(order) is OrderStatus.CANCELED
+
+
+async def test_one_account_with_a_wrong_key_does_not_stop_the_others(
+    one: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = await one.place("a")
+    await one.exchange.cancel(one.reference(order), one.exchange.now_ms())
+    with caplog.at_level(logging.INFO):
+        await sync_open_orders(one, PLAN)
+    assert await one.status(order) is OrderStatus.CANCELED
+    report: Any = next(line for line in caplog.records if line.message == "open orders synced")
+    assert (report.accounts, report.asked, report.changed, report.failed) == (3, 3, 1, 1)
+    refused: Any = next(line for line in caplog.records if "could not be synced" in line.message)
+    assert refused.account == "wrong"
+    assert "-2015" in refused.reason
+
+
+async def test_one_account_that_never_answers_does_not_hold_up_the_others(
+    one: Opened, paper: PaperProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = await one.place("a")
+    await one.exchange.cancel(one.reference(order), one.exchange.now_ms())
+    paper.fault(LISTS, "hang", account="alt")
+    with caplog.at_level(logging.WARNING):
+        await sync_open_orders(one, JobPlan(JobName.SYNC, 2))
+    assert await one.status(order) is OrderStatus.CANCELED
+    assert [line.account for line in caplog.records if "ran out of its time" in line.message] == ["alt"]  # type: ignore[attr-defined]
+
+
+async def test_a_429_pauses_every_worker_of_the_pool(one: Opened, paper: PaperProcess) -> None:
+    paper.fault(LISTS, "429", headers={"Retry-After": "7"})
+    with pytest.raises(ExchangeFailure) as raised:
+        await one.sync()
+    assert raised.value.outcome is Outcome.THROTTLED
+    assert await one.redis.pttl(one.keys.bucket("ip", "penalty")) > 1000
+
+
+async def test_an_order_of_the_pool_without_a_record_is_named(
+    one: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = await one.place("a")
+    await one.redis.delete(one.keys.order(order.client_order_id))
+    with caplog.at_level(logging.WARNING):
+        await one.sync()
+    line = next(line for line in caplog.records if "no record" in line.message)
+    assert line.client_order_ids == [order.client_order_id]  # type: ignore[attr-defined]
+
+
+async def test_market_rules_are_loaded_once_and_shared_through_redis(
+    one: Opened, redis_url: str, paper: PaperProcess
+) -> None:
+    loads = paper.fault("GET /fapi/v1/exchangeInfo", "delay")["number"]
+    assert await one.refresh_markets(older_than_seconds=3600) is None
+    async with opened(redis_url, paper.url) as other:
+        assert matched(paper, loads) == 0
+        symbols = await other.refresh_markets(older_than_seconds=-1)
+        assert symbols
+        assert matched(paper, loads) > 0
+        assert SYMBOL in other.exchange._public.markets
+
+
+def matched(paper: PaperProcess, number: int) -> int:
+    return int(next(one["matched"] for one in paper.faults() if one["number"] == number))
