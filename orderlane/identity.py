@@ -6,7 +6,7 @@ intent id). Venues want it in different clothes; all of them are made here, from
 
 from __future__ import annotations
 
-from base64 import b32encode
+from base64 import b32decode, b32encode
 from hashlib import sha256
 from uuid import UUID
 
@@ -32,9 +32,10 @@ def as_text(identifier: bytes) -> str:
     return b32encode(identifier).decode().lower()[:TEXT_LENGTH]
 
 
-def as_uuid(identifier: bytes) -> str:
-    """The form Kraken takes as `cl_ord_id`."""
-    return str(UUID(bytes=identifier))
+def as_uuid(text: str) -> str:
+    """The client order id as a UUID, which Kraken takes as `cl_ord_id`: its 25 letters are 125 bits, and three zero bits
+    make 16 bytes."""
+    return str(UUID(bytes=b32decode(f"{text.upper()}A======")))
 
 
 def client_order_id(pool: str, exchange: str, account: str, intent_id: str) -> str:

@@ -11,6 +11,12 @@ from workers.command import CommandEnded, CommandRun
 from workers.desk import log
 from workers.targets import closed_reason, find_target, has_ended, look_at
 
+MAYBE_DONE = Reason(
+    code="redis_restarted",
+    message="Redis restarted after this cancel-all was appended, and may have forgotten that it was executed; done "
+    "again it could cancel what was placed after it: look at the open orders, and send another if it is still wanted",
+)
+
 
 async def run_cancel(run: CommandRun, intent: CancelOrder) -> Hold | None:
     """Cancel the target; DONE when the exchange shows it as cancelled, refused when it ended otherwise."""
@@ -35,6 +41,8 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
     what the lane places next.
     """
     account, symbol = intent.account, intent.symbol
+    if run.saved is None and run.desk.is_forgotten(run.hold):
+        return await run.end(OrderStatus.FAILED, MAYBE_DONE)
     try:
         if run.replaying:
             await run.let_pass()

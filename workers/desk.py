@@ -103,6 +103,10 @@ class Desk:
         """Whether the journal of this entry may have been rolled back by a restart of Redis."""
         return self.dispatcher.doubt.covers(hold)
 
+    def is_forgotten(self, hold: Hold) -> bool:
+        """Whether Redis restarted after the entry was appended: what was done for it may have been forgotten."""
+        return hold.entry_ms <= self.dispatcher.doubt.since_ms
+
     def doubtful_until(self) -> int:
         """By the exchange's clock: when a request begun before Redis' restart can no longer be executed."""
         doubt = self.dispatcher.doubt

@@ -83,7 +83,13 @@ async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
         return await _end_poisonous(desk, hold, intent)
     with (
         log_context(intent=intent.id, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
-        traced("intent", exchange=desk.name, account=intent.account, symbol=intent.symbol, strategy=intent.strategy),
+        traced(
+            "intent",
+            exchange=desk.name,
+            account=intent.account,
+            symbol=intent.symbol,
+            strategy=intent.strategy,
+        ),
     ):
         failpoints.reach("lane.decoded")
         if isinstance(intent, PlaceOrder):

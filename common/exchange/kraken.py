@@ -6,7 +6,6 @@ documentation (docs.kraken.com/api), the error list of ccxt 4.5.90, and what tha
 
 from __future__ import annotations
 
-from base64 import b32decode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,7 +30,7 @@ from common.exchange.venue import (
     unreadable,
     wire_text,
 )
-from orderlane.identity import TEXT_LENGTH, as_text
+from orderlane.identity import TEXT_LENGTH, as_text, as_uuid
 from orderlane.intents import OrderType, TimeInForce
 from orderlane.orders import OrderStatus
 
@@ -119,7 +118,7 @@ def client_order_uuid(text: str) -> str:
         raise refused(
             "unsupported_id", f"client order id {text!r} has {len(text)} characters: expected {TEXT_LENGTH}"
         )
-    return str(UUID(bytes=b32decode(f"{text.upper()}A======")))
+    return as_uuid(text)
 
 
 def client_order_text(identifier: str) -> str:

@@ -33,11 +33,10 @@ else
         -- That call may still arrive. Only a member's grant is remembered, so the worker joins for so long.
         redis.call('ZADD', k.workers, 'NX', ARGV[3], worker)
     end
-    if not redis.call('ZSCORE', k.workers, worker) then
-        return freed
+    if redis.call('ZSCORE', k.workers, worker) then
+        local known = tonumber(redis.call('HGET', k.grants, worker) or 0)
+        redis.call('HSET', k.grants, worker, string.format('%.0f', math.max(known, tonumber(grant))))
     end
-    local known = tonumber(redis.call('HGET', k.grants, worker) or 0)
-    redis.call('HSET', k.grants, worker, string.format('%.0f', math.max(known, tonumber(grant))))
 end
 if freed > 0 then
     ring(k)

@@ -94,24 +94,25 @@ end
 
 -- All at once: there are as many as there are workers.
 function phases.workers()
-    local gone, left = 0, {}
+    local known, gone = {}, 0
     for _, worker in ipairs(redis.call('ZRANGEBYSCORE', k.workers, '-inf', '(' .. string.format('%.0f', now))) do
         if tonumber(redis.call('HGET', k.load, worker) or 0) <= 0 then
-            gone = gone + redis.call('ZREM', k.workers, worker)
+            redis.call('ZREM', k.workers, worker)
+            known[worker] = true
         end
     end
-    for _, key in ipairs({k.load, k.grants}) do
-        for _, worker in ipairs(redis.call('HKEYS', key)) do
-            left[worker] = true
+    for _, list in ipairs({redis.call('HKEYS', k.load), redis.call('HKEYS', k.grants),
+        redis.call('ZRANGE', k.hungry, 0, -1)}) do
+        for _, worker in ipairs(list) do
+            known[worker] = true
         end
     end
-    for _, worker in ipairs(redis.call('ZRANGE', k.hungry, 0, -1)) do
-        left[worker] = true
-    end
-    for worker in pairs(left) do
+    for worker in pairs(known) do
         if not redis.call('ZSCORE', k.workers, worker) then
-            gone = gone + redis.call('HDEL', k.load, worker) + redis.call('HDEL', k.grants, worker)
-                + redis.call('ZREM', k.hungry, worker)
+            redis.call('HDEL', k.load, worker)
+            redis.call('HDEL', k.grants, worker)
+            redis.call('ZREM', k.hungry, worker)
+            gone = gone + 1
         end
     end
     return '', gone

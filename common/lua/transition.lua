@@ -11,7 +11,8 @@
 --       15… the events (JSON)
 -- Returns: {'ok', version, now ms, next run or {}}, {'fenced'}, or {'conflict', field, value, ...} with the
 --       record as it stands (no fields: there is none).
--- Safe to run twice: the second run finds its own token on the record, writes nothing more and answers the same.
+-- Safe to run twice: the second run finds its own token on the record, writes nothing more and answers the same; so
+--       it does after a writer without a lane wrote in between, whose token has a field of its own.
 
 -- include: lane.lua
 

@@ -11,7 +11,7 @@ from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import order_detail, order_table
 from orderlane.errors import OrderNotFound
 from orderlane.events import Event
-from orderlane.identity import as_text, as_uuid, client_order_id_bytes
+from orderlane.identity import as_uuid, client_order_id
 from orderlane.intents import intent_schema
 from orderlane.orders import Order
 from orderlane.waiting import read_event
@@ -74,11 +74,9 @@ def id_(operator: Operator, intent_id: str) -> None:
         raise click.UsageError(
             "give --exchange and --account: the id is computed from both and the intent's id"
         )
-    identifier = client_order_id_bytes(operator.pool, operator.exchange, operator.account, intent_id)
-    text = as_text(identifier)
-    operator.show(
-        {"client_order_id": text, "uuid": as_uuid(identifier), "hex": identifier.hex()}, lambda: text
-    )
+    text = client_order_id(operator.pool, operator.exchange, operator.account, intent_id)
+    uuid = as_uuid(text)
+    operator.show({"client_order_id": text, "uuid": uuid, "hex": uuid.replace("-", "")}, lambda: text)
 
 
 def _changed_last(operator: Operator, limit: int) -> list[Order]:

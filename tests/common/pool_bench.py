@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from common.journal import Journal, Then, Written
 from common.lanes import Dispatcher, Hold
@@ -25,8 +26,9 @@ LEASE_MS: Final = 600_000
 """Longer than any test: leases end here only when a test ends them."""
 RETENTION_MS: Final = 3_600_000
 
-Fault = Literal["lost", "delayed"]
-"""`lost`: the call is executed and its reply dropped. `delayed`: the call arrives only after it was given up."""
+Fault = Literal["lost", "delayed", "refused"]
+"""`lost`: the call is executed and its reply dropped. `delayed`: the call arrives only after it was given up.
+`refused`: the server answers with an error that repeating will not cure."""
 
 
 @dataclass
@@ -46,6 +48,8 @@ class FaultyRunner(ScriptRunner):
         if fault is None:
             self.reply = await super().run(name, keys, arguments)
             return self.reply
+        if fault == "refused":
+            raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.sent.append((name, list(keys), list(arguments)))
         if fault == "lost":
             await super().run(name, keys, arguments)
@@ -80,6 +84,12 @@ class Bench:
         self._number += 1
         payload = intent_json(lane, **{"id": f"n{self._number}"} | fields)
         return self.append({"intent": payload})
+
+    def fill(self, lanes: int, each: int) -> None:
+        """As many entries in each of as many lanes."""
+        for _ in range(each):
+            for lane in range(lanes):
+                self.add(f"main|L{lane}/USDT")
 
     def append(self, fields: dict[str, str | bytes]) -> str:
         return bytes(self.admin.xadd(self.keys.intents, fields)).decode()  # type: ignore[arg-type]

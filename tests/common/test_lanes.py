@@ -19,91 +19,11 @@ from orderlane.keys import KNOWN
 from orderlane.orders import Reason
 from tests.common.pool_bench import Bench, bench_on, intent_json
 
-CAPACITY = 64
-
 
 @pytest.fixture
 async def bench(redis_url: str) -> AsyncIterator[Bench]:
     async with bench_on(redis_url) as bench:
         yield bench
-
-
-# Shares
-
-
-class Busy:
-    """A worker with more capacity than there are lanes, at work on all it has."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.dispatcher, self.journal = bench.worker()
-        self.holds: dict[str, Hold] = {}
-
-    async def take(self) -> None:
-        taken = await self.dispatcher.take(CAPACITY - len(self.holds))
-        self.holds |= {hold.lane: hold for hold in taken.runs}
-
-    async def finish_one_of_each(self, others: list[Busy]) -> None:
-        for lane, hold in list(self.holds.items()):
-            del self.holds[lane]
-            following = await self.bench.run(self.journal, hold)
-            if following is not None:
-                self.holds[lane] = following
-                continue
-            for other in sorted(others, key=lambda one: len(one.holds)):
-                await other.take()  # the bell has rung
-
-
-def fill(bench: Bench, lanes: int, each: int) -> None:
-    for _ in range(each):
-        for lane in range(lanes):
-            bench.add(f"main|L{lane}/USDT")
-
-
-async def test_a_worker_that_joins_gets_its_share_as_others_finish(bench: Bench) -> None:
-    fill(bench, lanes=20, each=20)
-    workers: list[Busy] = []
-    for count in (1, 2, 3):
-        workers.append(Busy(bench))
-        for worker in workers:
-            await worker.take()
-        for _ in range(3):
-            for worker in workers:
-                await worker.finish_one_of_each([one for one in workers if one is not worker])
-                await worker.take()
-        shares = [len(worker.holds) for worker in workers]
-        assert sum(shares) == 20
-        assert max(shares) - min(shares) <= 1, (count, shares)
-
-
-async def test_lanes_given_up_wait_for_the_hungry_and_are_no_more_than_its_share(bench: Bench) -> None:
-    fill(bench, lanes=20, each=5)
-    old, new = Busy(bench), Busy(bench)
-    await old.take()
-    await new.take()
-    await old.finish_one_of_each([])
-    assert len(old.holds) == 10
-    await new.take()
-    assert len(new.holds) == 10
-
-
-async def test_a_small_hungry_worker_gets_lanes_though_a_bigger_one_is_hungrier(bench: Bench) -> None:
-    fill(bench, lanes=10, each=5)
-    big, small = Busy(bench), bench.worker()[0]
-    await big.take()  # wants 64, got 10
-    assert (await small.take(2)).runs == ()
-    await big.finish_one_of_each([])
-    assert len(big.holds) == 8
-    assert len((await small.take(2)).runs) == 2
-
-
-async def test_nothing_is_given_up_when_nobody_is_hungry(bench: Bench) -> None:
-    fill(bench, lanes=20, each=3)
-    old, full = Busy(bench), bench.worker()[0]
-    await old.take()
-    await full.take(0)
-    await old.finish_one_of_each([])
-    assert len(old.holds) == 20
 
 
 # Leases
@@ -167,6 +87,15 @@ async def test_a_release_is_repeated_until_it_is_answered(bench: Bench) -> None:
         await dispatcher.take(1)
     assert not bench.admin.exists(bench.keys.owners)
     assert len((await dispatcher.take(1)).runs) == 1
+
+
+async def test_a_worker_that_can_not_give_back_what_it_does_not_know_of_is_over(bench: Bench) -> None:
+    """Else those lanes would wait for as long as it lives."""
+    bench.add()
+    dispatcher, _ = bench.worker()
+    bench.runner.faults |= {"take": "lost", "release": "refused"}
+    with pytest.raises(LeaseLost):
+        await dispatcher.take(1)
 
 
 def test_a_worker_id_is_new_each_time_and_can_be_told_from_its_grant() -> None:
@@ -276,8 +205,23 @@ ODD_INTENTS = st.builds(
 FIELDS = st.dictionaries(st.binary(max_size=8), st.binary(max_size=40), min_size=1, max_size=3)
 
 
+async def bury_all(bench: Bench, entries: list[dict[bytes, bytes]]) -> None:
+    """Append the entries; take and close each, once."""
+    added = {bench.append(fields) for fields in entries}  # type: ignore[arg-type]
+    dispatcher, journal = bench.worker()
+    holds, closed = list((await dispatcher.take(9)).runs), []
+    while holds:
+        hold = holds.pop()
+        closed.append(hold.entry)
+        following = await journal.close_entry(hold, dead=Reason("invalid_intent", "odd"))
+        holds += [following] if following else []
+    assert sorted(closed) == sorted(added)
+    assert bench.admin.xlen(bench.keys.dead) == len(added)
+    assert bench.admin.xlen(bench.keys.intents) == 0
+
+
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     database=None,
     derandomize=True,
@@ -288,20 +232,38 @@ def test_no_entry_whatever_is_in_it_stops_the_pool(redis_url: str, entries: list
     async def play() -> None:
         async with bench_on(redis_url) as bench:
             bench.admin.flushall()
-            added = {bench.append(fields) for fields in entries}  # type: ignore[arg-type]
-            dispatcher, journal = bench.worker()
-            done = set()
-            holds: list[Hold] = list((await dispatcher.take(9)).runs)
-            while holds:
-                hold = holds.pop()
-                done.add(hold.entry)
-                following = await journal.close_entry(hold, dead=Reason("invalid_intent", "odd"))
-                holds += [following] if following else []
-            assert done == added
-            assert bench.admin.xlen(bench.keys.dead) == len(added)
-            assert bench.admin.xlen(bench.keys.intents) == 0
+            await bury_all(bench, entries)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(intent_json("main|BTC/USDT", id="n", priority=-0.0), id="a priority of minus zero"),
+        pytest.param("[" * 60_000, id="deep nesting"),
+        pytest.param(json.dumps("x" * 1_000_000), id="a megabyte"),
+        pytest.param("null", id="null"),
+        pytest.param(intent_json("main|BTC/USDT\0!", id="n"), id="a lane with a NUL"),
+        pytest.param(intent_json("main|BTC/USDT\n", id="n"), id="a lane with a line break"),
+        pytest.param(intent_json("main|" + "B" * 65, id="n"), id="a lane that is too long"),
+    ],
+)
+async def test_an_odd_payload_is_handed_out_like_any_other(bench: Bench, payload: str) -> None:
+    await bury_all(bench, [{b"intent": payload.encode()}, {b"intent": intent_json("main|BTC/USDT").encode()}])
+
+
+async def test_the_greatest_stream_ids_there_are_keep_their_order(bench: Bench) -> None:
+    ids = [f"{9**n}-{2**64 - 1 - n % 2}" for n in range(15, 20)] + [f"{2**64 - 1}-1"]
+    for name in ids:
+        bench.admin.xadd(bench.keys.intents, {"intent": intent_json("main|BTC/USDT", id="n")}, id=name)
+    dispatcher, journal = bench.worker()
+    hold: Hold | None = (await dispatcher.take(1)).runs[0]
+    seen = []
+    while hold is not None:
+        seen.append(hold.entry)
+        hold = await journal.close_entry(hold)
+    assert seen == ids
 
 
 async def test_the_dead_hold_what_can_be_sent_again(bench: Bench) -> None:
@@ -336,7 +298,7 @@ async def test_two_pools_in_one_redis_do_not_touch_each_other(redis_url: str) ->
 async def test_every_key_is_known_and_a_pool_at_rest_keeps_only_streams_records_and_the_servers_name(
     bench: Bench,
 ) -> None:
-    fill(bench, lanes=4, each=3)
+    bench.fill(lanes=4, each=3)
     bench.append({"intent": "{"})
     workers = [bench.worker() for _ in range(2)]
     for dispatcher, journal in workers:

@@ -6,7 +6,10 @@ import pytest
 
 from orderlane.async_client import AsyncClient
 from orderlane.client import Client
+from tests.orderlane.cli_runs import process, run
 from tests.orderlane.played_pool import ACCOUNT, EXCHANGE, PlayedPool
+
+__all__ = ["async_client", "client", "pool", "process", "run"]
 
 
 @pytest.fixture

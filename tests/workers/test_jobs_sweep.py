@@ -16,6 +16,11 @@ LANE = "main|BTC/USDT"
 OTHER = "main|ETH/USDT"
 
 
+def admin(bench: Bench) -> Any:
+    """The bench's blocking client, whose replies redis-py types as anything at all."""
+    return bench.admin
+
+
 @pytest.fixture
 async def bench(redis_url: str) -> AsyncIterator[Bench]:
     async with bench_on(redis_url) as bench:
@@ -35,7 +40,9 @@ async def started(bench: Bench) -> Dispatcher:
 
 def take_outside(bench: Bench, count: int, *, noack: bool = False) -> None:
     """An operator reads entries under a consumer name of his own."""
-    read: Any = bench.admin.xreadgroup(GROUP, "operator", {bench.keys.intents: ">"}, count=count, noack=noack)
+    read: Any = admin(bench).xreadgroup(
+        GROUP, "operator", {bench.keys.intents: ">"}, count=count, noack=noack
+    )
     assert len(read.popitem()[1][0] if isinstance(read, dict) else read[0][1]) == count
 
 
@@ -52,7 +59,7 @@ async def run_all(bench: Bench) -> list[str]:
 
 
 def pending(bench: Bench) -> list[tuple[str, str, int]]:
-    rows = bench.admin.xpending_range(bench.keys.intents, GROUP, "-", "+", 100)
+    rows = admin(bench).xpending_range(bench.keys.intents, GROUP, "-", "+", 100)
     return [(row["message_id"].decode(), row["consumer"].decode(), row["times_delivered"]) for row in rows]
 
 
@@ -72,7 +79,7 @@ async def test_an_entry_brought_back_counts_no_deaths(bench: Bench) -> None:
     entry = bench.add()
     take_outside(bench, 1)
     for _ in range(5):
-        bench.admin.xclaim(bench.keys.intents, GROUP, "operator", 0, [entry])
+        admin(bench).xclaim(bench.keys.intents, GROUP, "operator", 0, [entry])
     await swept(bench)
     assert pending(bench) == [(entry, "pool", 1)]
 
@@ -83,7 +90,7 @@ async def test_entries_that_were_acked_but_not_run_are_not_lost(bench: Bench, ac
     entry = bench.add()
     take_outside(bench, 1, noack=not acked)
     if acked:
-        bench.admin.xack(bench.keys.intents, GROUP, entry)
+        admin(bench).xack(bench.keys.intents, GROUP, entry)
     assert await swept(bench) == {"entries": 1}
     assert await run_all(bench) == [entry]
 
@@ -108,10 +115,10 @@ async def test_what_is_held_in_whatever_way_is_left_as_it_is(bench: Bench) -> No
     dispatcher, journal = bench.worker()
     runs = (await dispatcher.take(8)).runs
     await bench.begin(journal, runs[0])
-    bench.admin.zadd(bench.keys.parked, {OTHER: 1, "main|9/USDT": 1})
+    admin(bench).zadd(bench.keys.parked, {OTHER: 1, "main|9/USDT": 1})
     bench.add(OTHER)
     await dispatcher.take(0)
-    bench.admin.zrem(bench.keys.ready, "main|9/USDT")
+    admin(bench).zrem(bench.keys.ready, "main|9/USDT")
     bench.add("main|unread/USDT")
     before = bench.snapshot()
     assert await swept(bench) == {}
@@ -126,11 +133,11 @@ async def test_lanes_of_a_worker_that_is_gone_become_free(bench: Bench) -> None:
     ended, _ = bench.worker()
     await ended.take(1)
     living = await started(bench)
-    bench.admin.zrem(bench.keys.workers, lost.worker_id)
+    admin(bench).zrem(bench.keys.workers, lost.worker_id)
     bench.end_lease(ended.worker_id)
     assert await swept(bench) == {"owners": 2, "workers": 2}
-    assert bench.admin.hgetall(bench.keys.owners) == {}
-    assert bench.admin.zrange(bench.keys.workers, 0, -1) == [living.worker_id.encode()]
+    assert admin(bench).hgetall(bench.keys.owners) == {}
+    assert admin(bench).zrange(bench.keys.workers, 0, -1) == [living.worker_id.encode()]
     taken = await living.take(9)
     assert [hold.entry for hold in taken.runs] == entries
     assert [hold.deaths for hold in taken.runs] == [1, 1]
@@ -139,26 +146,26 @@ async def test_lanes_of_a_worker_that_is_gone_become_free(bench: Bench) -> None:
 
 async def test_what_is_left_of_workers_that_are_gone_is_removed(bench: Bench) -> None:
     living = await started(bench)
-    bench.admin.hset(bench.keys.load, "gone:1:a", 3)
-    bench.admin.hset(bench.keys.grants, "gone:1:a", 3)
-    bench.admin.zadd(bench.keys.hungry, {"gone:2:b": 3})
-    assert await swept(bench) == {"workers": 3}
-    assert bench.admin.hkeys(bench.keys.grants) == [living.worker_id.encode()]
-    assert bench.admin.hkeys(bench.keys.load) == []
-    assert bench.admin.zrange(bench.keys.hungry, 0, -1) == []
+    admin(bench).hset(bench.keys.load, "gone:1:a", 3)
+    admin(bench).hset(bench.keys.grants, "gone:1:a", 3)
+    admin(bench).zadd(bench.keys.hungry, {"gone:2:b": 3})
+    assert await swept(bench) == {"workers": 2}
+    assert admin(bench).hkeys(bench.keys.grants) == [living.worker_id.encode()]
+    assert admin(bench).hkeys(bench.keys.load) == []
+    assert admin(bench).zrange(bench.keys.hungry, 0, -1) == []
 
 
 async def test_lanes_with_work_that_nobody_would_run_become_ready(bench: Bench) -> None:
     bench.add(LANE)
     bench.add(OTHER)
     dispatcher = await started(bench)
-    bench.admin.delete(bench.keys.ready)
+    admin(bench).delete(bench.keys.ready)
     assert await swept(bench) == {"lanes": 2}
     assert len((await dispatcher.take(9)).runs) == 2
 
 
 async def test_a_parked_lane_without_work_is_parked_no_more(bench: Bench) -> None:
-    bench.admin.zadd(bench.keys.parked, {LANE: 1})
+    admin(bench).zadd(bench.keys.parked, {LANE: 1})
     await started(bench)
     assert await swept(bench) == {"parked": 1}
     bench.add(LANE)
@@ -170,7 +177,7 @@ async def test_entries_deleted_from_the_stream_are_not_waited_for_for_ever(bench
     await started(bench)
     entry = bench.add()
     take_outside(bench, 1)
-    bench.admin.xdel(bench.keys.intents, entry)
+    admin(bench).xdel(bench.keys.intents, entry)
     assert await swept(bench) == {"pending": 1}
     assert pending(bench) == []
 
@@ -178,10 +185,10 @@ async def test_entries_deleted_from_the_stream_are_not_waited_for_for_ever(bench
 async def test_a_queue_whose_entry_was_deleted_is_left_to_the_worker(bench: Bench) -> None:
     entry = bench.add()
     dispatcher = await started(bench)
-    bench.admin.xdel(bench.keys.intents, entry)
-    waiting = bench.admin.zrange(bench.keys.waiting, 0, -1)
+    admin(bench).xdel(bench.keys.intents, entry)
+    waiting = admin(bench).zrange(bench.keys.waiting, 0, -1)
     await swept(bench)
-    assert bench.admin.zrange(bench.keys.waiting, 0, -1) == waiting
+    assert admin(bench).zrange(bench.keys.waiting, 0, -1) == waiting
     assert [hold.fields for hold in (await dispatcher.take(1)).runs] == [()]
 
 
@@ -216,11 +223,11 @@ async def test_each_phase_run_twice_leaves_what_it_left_once(bench: Bench, phase
     gone, _ = bench.worker()
     await gone.take(1)
     bench.end_lease(gone.worker_id)
-    bench.admin.zadd(bench.keys.parked, {"main|X/Y": 1})
-    bench.admin.hset(bench.keys.load, "gone:1:a", 3)
+    admin(bench).zadd(bench.keys.parked, {"main|X/Y": 1})
+    admin(bench).hset(bench.keys.load, "gone:1:a", 3)
     bench.add("main|Z/Y")
     await started(bench)
-    bench.admin.delete(bench.keys.ready)
+    admin(bench).delete(bench.keys.ready)
     await bench.runner.run("sweep", lane_keys(bench.keys), [phase, "", 100])
     once = snapshot(bench.admin)
     again = await bench.runner.run("sweep", lane_keys(bench.keys), [phase, "", 100])

@@ -18,6 +18,7 @@ from types import FrameType, MappingProxyType
 from typing import Final
 
 import click
+import redis
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
@@ -65,6 +66,18 @@ class JobWorker(SimpleWorker):
         """Listen to no commands: what they offer (stop a job, shut down) the supervisor does by signals."""
 
 
+def rq_worker(settings: Settings, connection: redis.Redis, on_stop: Callable[[], None]) -> JobWorker:
+    """The worker of the pool's queue; `on_stop` is called in a signal handler, when it is told to stop."""
+    worker = JobWorker(
+        [open_queue(settings, connection)],
+        connection=connection,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_SECONDS,
+    )
+    worker.on_stop = on_stop
+    return worker
+
+
 class Exchanges:
     """The exchanges of a pool, kept open by this process, and the jobs over them."""
 
@@ -108,13 +121,7 @@ def main(config: Path | None) -> None:
     try:
         exchanges.open()
         with connect_queue(settings) as connection:
-            worker = JobWorker(
-                [open_queue(settings, connection)],
-                connection=connection,
-                serializer=JSONSerializer,
-                worker_ttl=WORKER_TTL_SECONDS,
-            )
-            worker.on_stop = thread.cut_short
+            worker = rq_worker(settings, connection, on_stop=thread.cut_short)
             tasks.serve(lambda name, due_at_ms: exchanges.run_job(name, late_ms(connection, due_at_ms)))
             worker.work()
     finally:

@@ -1,0 +1,1 @@
+"""Measuring the pool beside what else does its work, on one machine, both sides in turn."""

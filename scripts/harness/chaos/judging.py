@@ -1,0 +1,132 @@
+"""Judging a run: what was submitted, the exchange's audit log and books, and what is left in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from msgspec import Struct
+
+from orderlane.events import decode_event
+from orderlane.keys import EVENT_FIELD, Keys
+from scripts.harness.chaos.books import mismatches, read_books
+from scripts.harness.evidence import leaked_keys, read_arrived, read_journal, stream
+from scripts.harness.processes import LocalPool
+from scripts.harness.verdict import Appended, Arrived, Journalled, Verdict, judge
+
+POOL: Final = "orderlane"
+EXCHANGES: Final = ("binance", "binance-spot")
+MOST_STORIES: Final = 5
+AROUND_MS: Final = 3_000
+
+
+class Fault(Struct, frozen=True):
+    """One thing that was broken: when (ms since the epoch) and what."""
+
+    at_ms: int
+    what: str
+
+
+class Ruling(Struct, frozen=True, kw_only=True):
+    """What became of a run."""
+
+    verdict: Verdict
+    stuck: int
+    mismatched: int
+    leaked: int
+    findings: tuple[str, ...]
+    wrong: tuple[str, ...]
+    """Client order ids of the intents whose outcome is wrong."""
+    journal: Journalled
+    arrived: list[Arrived]
+
+    @property
+    def holds(self) -> bool:
+        return self.verdict.holds and not (self.stuck or self.mismatched or self.leaked or self.findings)
+
+
+def rule(pool: LocalPool, client: redis.Redis, appended: Sequence[Appended]) -> Ruling:
+    """Judge a pool whose workers have stopped."""
+    arrived, journal = read_arrived(pool), read_journal(client, POOL, EXCHANGES)
+    verdict = judge(appended, arrived, journal)
+    different = mismatches(journal.orders, read_books(pool.ask_paper("/paper/orders")))
+    stuck = [line for exchange in EXCHANGES for line in _left_over(client, Keys(exchange, POOL))]
+    leaked = leaked_keys(client)
+    findings = [
+        *verdict.findings,
+        *(f"mismatched: {name}: {text}" for name, text in different.items()),
+        *stuck,
+        *(f"leaked: key {name}" for name in leaked),
+    ]
+    known = {one.client_order_id for one in appended if one.client_order_id}
+    return Ruling(
+        verdict=verdict,
+        stuck=len(stuck),
+        mismatched=len(different),
+        leaked=len(leaked),
+        findings=tuple(findings),
+        wrong=tuple(name for name in known if any(name in line for line in findings)),
+        journal=journal,
+        arrived=arrived,
+    )
+
+
+def _left_over(client: redis.Redis, keys: Keys) -> list[str]:
+    """What should be gone once every entry has ended and every worker has left, and is not."""
+    parked: set[bytes] = set(_members(client, keys.parked))
+    waiting: list[bytes] = _members(client, keys.waiting)
+    lines = []
+    for entry, fields in stream(client, keys.intents):
+        ours = [one for one in waiting if _entry_in(one) == entry]
+        if not any(one.partition(b"\0")[0] in parked for one in ours):
+            where = f"in the queue of {ours[0].partition(b'\0')[0].decode()}" if ours else "in no lane's queue"
+            lines.append(f"stuck: entry {entry} of {keys.exchange}, {where}: {str(fields)[:160]}")
+    kept = {entry for entry, _ in stream(client, keys.intents)}
+    lines += [f"stuck: {one!r} waits in {keys.waiting}, its entry is gone" for one in waiting if _entry_in(one) not in kept]
+    owners: Any = client.hgetall(keys.owners)
+    lines += [f"stuck: lane {lane.decode()} is still owned by {by.decode()}" for lane, by in owners.items()]
+    ready = _members(client, keys.ready)
+    lines += [f"stuck: lane {one.decode()} is ready and nobody took it" for one in ready]
+    for name in (keys.workers, keys.hungry):
+        lines += [f"stuck: {one.decode()} is still in {name}" for one in _members(client, name)]
+    for name in (keys.load, keys.grants):
+        hash_fields: Any = client.hkeys(name)
+        lines += [f"stuck: {one.decode()} is still in {name}" for one in hash_fields]
+    return lines
+
+
+def _members(client: redis.Redis, key: str) -> list[bytes]:
+    found: Any = client.zrange(key, 0, -1)
+    return list(found)
+
+
+def _entry_in(waiting: bytes) -> str:
+    """The stream id at the end of a member of `waiting` (see `common/lua/lane.lua`)."""
+    text = waiting.rpartition(b"\0")[2].decode()[1:]
+    length = ord(text[0]) - 64
+    return f"{text[1 : 1 + length]}-{text[2 + length :]}"
+
+
+def story(client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault]) -> list[str]:
+    """All that is known of one intent, by its client order id: its record, events, requests, and the faults around."""
+    lines: list[tuple[int, str]] = []
+    for exchange in EXCHANGES:
+        for entry, fields in stream(client, Keys(exchange, POOL).events):
+            event = decode_event(entry, fields[EVENT_FIELD.encode()])
+            if event.client_order_id == name:
+                reason = f" {event.reason.code}: {event.reason.message}" if event.reason else ""
+                at_ms = int(entry.partition("-")[0])
+                lines.append(
+                    (at_ms, f"event {event.name} {event.from_status}->{event.to_status} by {event.worker}{reason}")
+                )
+    for one in ruling.arrived:
+        if one.client_order_id == name:
+            executed = "executed" if one.executed else f"refused ({one.code} {one.message})"
+            lines.append((one.at_us // 1000, f"exchange: {one.kind} #{one.sequence} {executed}"))
+    if lines:
+        first, last = min(lines)[0] - AROUND_MS, max(lines)[0] + AROUND_MS
+        lines += [(one.at_ms, f"fault: {one.what}") for one in faults if first <= one.at_ms <= last]
+    order = ruling.journal.orders.get(name)
+    head = [f"record: {order.status} version {order.version}, intent {order.intent}" if order else "no record"]
+    return head + [f"{at_ms} {text}" for at_ms, text in sorted(lines)]

@@ -1,0 +1,318 @@
+"""The pool that a scenario breaks: Redis, the paper exchange, workers, a producer, and what was broken when."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import redis
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from common import failpoints
+from orderlane.connection import connect
+from orderlane.intents import Intent
+from orderlane.keys import Keys
+from scripts.harness.chaos.fleet import Fleet, Worker
+from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault
+from scripts.harness.chaos.proxy import Proxy
+from scripts.harness.chaos.submitting import Submitter
+from scripts.harness.processes import LocalPool, PoolFailed
+from scripts.harness.producer import COINS, Plan
+
+STALL_SECONDS: Final = 45.0
+"""Without any progress for this long, what is left counts as stuck."""
+POLL_SECONDS: Final = 0.05
+NO_LIMIT: Final = {
+    "weight_1m": "6000000/minute",
+    "orders_10s": "1000000/10 seconds",
+    "orders_1m": "6000000/minute",
+}
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """The settings of time under which a scenario runs (ms), shorter than the defaults so that waits are short."""
+
+    lease_ms: int = 800
+    heartbeat_ms: int = 200
+    receive_window_ms: int = 1_500
+    request_timeout_ms: int = 800
+    clock_margin_ms: int = 200
+    resolve_delays_ms: tuple[int, ...] = (100, 200, 300)
+    resolve_cap_ms: int = 500
+    lanes: int = 256
+    in_flight: int = 64
+    max_deaths: int = 100
+    restart_doubt_seconds: int = 5
+
+
+QUICK: Final = Timing()
+DEFAULT: Final = Timing(
+    lease_ms=2_000,
+    heartbeat_ms=500,
+    receive_window_ms=10_000,
+    request_timeout_ms=10_000,
+    clock_margin_ms=1_000,
+    resolve_delays_ms=(200, 500, 1_000, 2_000),
+    resolve_cap_ms=30_000,
+    max_deaths=3,
+    restart_doubt_seconds=60,
+)
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the command line says of a run."""
+
+    seed: int = 1
+    intents: int = 100
+    workers: int = 2
+    minutes: float = 1.0
+    rate: float = 20.0
+    only: str = ""
+
+
+class Stage:
+    """One run of one scenario. Entered, it has Redis and the exchange; `open_house` starts the workers."""
+
+    def __init__(self, name: str, options: Options, folder: Path, timing: Timing = QUICK) -> None:
+        self.name = name
+        self.options = options
+        self.random = random.Random(f"{options.seed}/{name}")
+        self.timing = timing
+        self.folder = folder
+        self.faults: list[Fault] = []
+        self.notes: list[str] = []
+        self.findings: list[str] = []
+        self.recoveries_ms: list[float] = []
+        self.arms: list[failpoints.Arm] = []
+        self.worker_environment: dict[str, str] = {}
+        self.tokens = folder / "tokens"
+        self._exits = ExitStack()
+        self.pool: LocalPool
+        self.fleet: Fleet
+        self.client: redis.Redis
+        self.submitter: Submitter
+
+    def __enter__(self) -> Self:
+        self.tokens.mkdir(parents=True)
+        config = self.folder / "orderlane.yaml"
+        config.write_text(configuration(self.timing))
+        unlimited = ("--weight-limit", "6000000", "--orders-10s", "1000000", "--orders-1m", "6000000")
+        with ExitStack() as exits:
+            self.pool = exits.enter_context(
+                LocalPool(
+                    self.folder,
+                    config=config,
+                    paper_options=("--seed", str(self.options.seed), "--step-ms", "0", *unlimited),
+                )
+            )
+            self.client = connect(self.pool.redis.url)
+            exits.callback(self.client.close)
+            self.fleet = Fleet(self.folder, self._environment)
+            exits.callback(self.fleet.close)
+            self.submitter = Submitter(self.pool.redis.url, rate=self.options.rate)
+            exits.callback(self.submitter.stop)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    # What is there
+
+    def keys(self, exchange: str = "binance") -> Keys:
+        return Keys(exchange, POOL)
+
+    def proxy(self, name: str, port: int, **options: Any) -> Proxy:
+        """A proxy that lives as long as the stage."""
+        proxy = self._exits.enter_context(Proxy(name, port, self.options.seed, **options))
+        proxy.faults = self.faults
+        return proxy
+
+    def redis_proxy(self) -> Proxy:
+        """Put a proxy between the workers and Redis; the harness itself goes round it."""
+        proxy = self.proxy("redis proxy", self.pool.redis.port)
+        self.worker_environment["REDIS_URL"] = f"redis://127.0.0.1:{proxy.port}/0"
+        return proxy
+
+    def exchange_proxy(self, **options: Any) -> Proxy:
+        """Put a proxy between the workers and the exchange."""
+        proxy = self.proxy("exchange proxy", int(self.pool.paper_url.rpartition(":")[2]), **options)
+        self.worker_environment["ORDERLANE_PAPER_URL"] = f"http://127.0.0.1:{proxy.port}"
+        return proxy
+
+    def open_house(self, *, spot: bool = True, world: str = "") -> None:
+        """Start the workers and wait until each has joined."""
+        for _ in range(self.options.workers):
+            self.fleet.start("binance", world=world)
+        if spot:
+            self.fleet.start("binance-spot", world=world)
+        self.wait_for(lambda: len(self.joined()) >= self.options.workers + spot, 30, "the workers did not join")
+
+    def joined(self, exchange: str = "") -> list[str]:
+        """The ids of the workers whose lease lives."""
+        names = (exchange,) if exchange else EXCHANGES
+        rows: list[Any] = []
+        with suppress(RedisError):
+            now_ms = time.time_ns() // 1_000_000
+            rows = [row for name in names for row in self._zrange(self.keys(name).workers, now_ms)]
+        return [row.decode() for row in rows]
+
+    def _zrange(self, key: str, from_score: int) -> list[Any]:
+        found: Any = self.client.zrangebyscore(key, from_score, "+inf")
+        return list(found)
+
+    def prices(self) -> dict[str, Decimal]:
+        """The exchange's current prices of the coins the producer trades, by unified symbol."""
+        found: dict[str, Decimal] = {}
+        for path, suffix in (("/api/v3/ticker/price", ""), ("/fapi/v1/ticker/price", ":USDT")):
+            rows = msgspec.json.decode(self.pool.ask_paper(path))
+            by_id = {row["symbol"]: Decimal(row["price"]) for row in rows}
+            found |= {f"{coin}/USDT{suffix}": by_id[f"{coin}USDT"] for coin in COINS}
+        return found
+
+    def plan(self) -> Iterable[Intent | tuple[bytes, bytes]]:
+        """The run's intents, drawn from the seed."""
+        return Plan(self.options.seed, self.prices()).intents(self.options.intents)
+
+    # What is done to it
+
+    def fault(self, what: str) -> None:
+        """Write down that something was broken just now."""
+        self.faults.append(Fault(time.time_ns() // 1_000_000, what))
+
+    def exchange_fault(self, **rule: Any) -> None:
+        """Put a fault in force at the exchange (see `workers/paper/faults.py`); what it struck is counted at the end."""
+        self.pool.ask_paper("/paper/faults", msgspec.json.encode(rule))
+
+    def kill(self, worker: Worker) -> None:
+        """SIGKILL a worker, and remember which lanes it had."""
+        self.fault(f"SIGKILL {worker.name}")
+        self.fleet.signal(worker, signal.SIGKILL)
+        self.fleet.wait(worker)
+
+    def after(self, share: float) -> None:
+        """Wait until this share of the intents was submitted."""
+        wanted = int(self.options.intents * share)
+        while len(self.submitter.appended) < wanted and not self.submitter.done:
+            time.sleep(0.01)
+
+    def wait_for(self, happened: Callable[[], object], seconds: float, otherwise: str) -> None:
+        """Wait until something is true.
+
+        Raises:
+            PoolFailed: it was not, in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > deadline:
+                raise PoolFailed(f"{self.name}: {otherwise} within {seconds:g} s; logs: {self.folder}")
+            time.sleep(POLL_SECONDS)
+
+    def drain(self, stall_seconds: float = STALL_SECONDS) -> bool:
+        """Wait until everything was submitted and has ended; False once nothing has moved for too long."""
+        seen, moved_at = (-1, ""), time.monotonic()
+        while True:
+            with suppress(RedisError):
+                now = self._progress()
+                if now[0] == 0 and self.submitter.done:
+                    return True
+                if now != seen:
+                    seen, moved_at = now, time.monotonic()
+            if time.monotonic() - moved_at > stall_seconds:
+                self.notes.append(f"nothing moved for {stall_seconds:g} s; {seen[0]} entries are left")
+                return False
+            time.sleep(POLL_SECONDS)
+
+    def _progress(self) -> tuple[int, str]:
+        backlog, last = 0, ""
+        for exchange in EXCHANGES:
+            keys = self.keys(exchange)
+            backlog += int(self.client.xlen(keys.intents))
+            newest: Any = self.client.xrevrange(keys.events, count=1)
+            last += newest[0][0].decode() if newest else ""
+        return backlog, last
+
+    def close_house(self) -> None:
+        """Stop the workers in order, and say which of them fell or would not stop. A last worker of each exchange
+        clears up after those that were killed at the very end."""
+        self.fleet.replacing = False
+        self.arms.clear()
+        time.sleep(self.timing.lease_ms / 1000)
+        for exchange in EXCHANGES:
+            if not self.fleet.alive(exchange) and self.client.exists(self.keys(exchange).workers):
+                self.fleet.start(exchange)
+                self.wait_for(lambda name=exchange: self.joined(name), 30, "no last worker joined")  # type: ignore[misc]
+                time.sleep(self.timing.heartbeat_ms / 1000)
+        self.findings += [
+            f"worker {one.name} did not stop on SIGTERM; log: {self.fleet.log_of(one)}"
+            for one in self.fleet.stop_all()
+        ]
+        self.findings += [
+            f"worker {one.name} fell with code {one.code}; log: {self.fleet.log_of(one)}"
+            for one in self.fleet.fallen()
+        ]
+
+    def struck_at_exchange(self) -> int:
+        """How often the exchange's own faults struck."""
+        counters = msgspec.json.decode(self.pool.ask_paper("/paper/faults"))
+        return sum(int(counter["struck"]) for counter in counters)
+
+    def tokens_struck(self) -> dict[str, failpoints.Struck]:
+        """What the failpoints did, by token."""
+        return {
+            path.name: msgspec.json.decode(path.read_bytes(), type=failpoints.Struck)
+            for path in sorted(self.tokens.iterdir())
+            if path.stat().st_size
+        }
+
+    def _environment(self) -> dict[str, str]:
+        arming = failpoints.Arming(folder=str(self.tokens), arms=tuple(self.arms))
+        armed = {failpoints.VARIABLE: msgspec.json.encode(arming).decode()} if self.arms else {}
+        return {**self.pool.environment, **self.worker_environment, **armed}
+
+
+def configuration(timing: Timing) -> str:
+    """The `orderlane.yaml` of a stage (YAML is a superset of JSON)."""
+    worker = {
+        "lease_ms": timing.lease_ms,
+        "heartbeat_ms": timing.heartbeat_ms,
+        "lanes": timing.lanes,
+        "in_flight": timing.in_flight,
+        "grace_seconds": max(1.0, timing.request_timeout_ms / 1000),
+        "max_deaths": timing.max_deaths,
+        "resolve_delays_ms": timing.resolve_delays_ms,
+        "resolve_cap_ms": timing.resolve_cap_ms,
+        "clock_margin_ms": timing.clock_margin_ms,
+        "restart_doubt_seconds": timing.restart_doubt_seconds,
+    }
+
+    def exchange(venue: str, limits: Sequence[str]) -> dict[str, object]:
+        return {
+            "venue": venue,
+            "accounts": {"main": {}, "alt": {}},
+            "receive_window_ms": timing.receive_window_ms,
+            "request_timeout_ms": timing.request_timeout_ms,
+            "limits": {name: NO_LIMIT[name] for name in limits},
+            "worker": worker,
+        }
+
+    settings = {
+        "pool": POOL,
+        "scheduler": {"sync_period_seconds": 5},
+        "exchanges": {
+            "binance": exchange("binanceusdm", ("weight_1m", "orders_10s", "orders_1m")),
+            "binance-spot": exchange("binance", ("weight_1m", "orders_10s")),
+        },
+    }
+    return msgspec.json.format(msgspec.json.encode(settings), indent=2).decode() + "\n"
