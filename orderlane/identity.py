@@ -33,8 +33,7 @@ def as_text(identifier: bytes) -> str:
 
 
 def as_uuid(text: str) -> str:
-    """The client order id as a UUID, which Kraken takes as `cl_ord_id`: its 25 letters are 125 bits, and three zero bits
-    make 16 bytes."""
+    """The client order id as a UUID, which Kraken takes as `cl_ord_id`: 25 letters (125 bits) and three zero bits."""
     return str(UUID(bytes=b32decode(f"{text.upper()}A======")))
 
 

@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from common.config import Settings, settings_from
+from common.exchange.base import OrderRequest
 from orderlane.connection import connect
 from orderlane.events import Event, EventName, decode_event
 from orderlane.identity import client_order_id
@@ -44,7 +45,7 @@ exchanges:
     accounts: {main: {}, alt: {}}
     receive_window_ms: 500
     request_timeout_ms: 500
-    worker: &worker
+    worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
   binance-spot:
@@ -55,7 +56,7 @@ exchanges:
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
-""".replace(" &worker", "")
+"""
 """The product's defaults with short times: what has to be waited for takes half a second."""
 
 STATUSES: Final = {
@@ -191,6 +192,21 @@ class Pool:
         """Append whatever these bytes are; its entry."""
         added: Any = self.client.xadd(Keys(exchange).intents, {field: payload})
         return str(added.decode())
+
+    async def place_behind(self, worker: ExchangeWorker, intent: PlaceOrder) -> None:
+        """Place what the intent asks for without telling the journal: as a request that Redis forgot."""
+        await self.until(lambda: len(worker.rules.markets), "the market rules")
+        request = OrderRequest(
+            account=intent.account,
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            amount=intent.amount,
+            price=intent.price,
+            client_order_id=self.client_order_id(intent),
+            time_in_force=intent.time_in_force,
+        )
+        await worker.exchange.place(request, worker.exchange.now_ms())
 
     # What there is to see
 
