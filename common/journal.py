@@ -13,7 +13,7 @@ import itertools
 import secrets
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,14 +26,6 @@ from orderlane.events import Event, encode_event, order_event
 from orderlane.intents import Intent, encode_intent
 from orderlane.keys import Keys
 from orderlane.orders import TRANSITIONS, Order, OrderStatus, Reason, decode_order, encode_record
-
-_PROGRESS: Final = {
-    OrderStatus.QUEUED: 0,
-    OrderStatus.SUBMITTED: 1,
-    OrderStatus.UNKNOWN: 1,
-    OrderStatus.ACTIVE: 2,
-    OrderStatus.PARTIAL: 3,
-}
 
 
 class Then(StrEnum):
@@ -96,9 +88,7 @@ def apply_report(order: Order, report: OrderReport, now_ms: int) -> Order | None
 
 
 def _is_progress(before: OrderStatus, after: OrderStatus) -> bool:
-    if before == after or after not in TRANSITIONS[before]:
-        return False
-    return after.terminal or _PROGRESS[after] > _PROGRESS.get(before, 99)
+    return before != after and after in TRANSITIONS[before]
 
 
 def _is_resized(order: Order, report: OrderReport) -> bool:

@@ -48,7 +48,7 @@ class Keys:
 
     @cached_property
     def owners(self) -> str:
-        """Hash: lane -> `worker id#grant`: who runs it now, and by which call of take."""
+        """Hash: lane -> `worker id#grant@entry`: who runs it now, by which call of take, and which entry."""
         return self._key("owners")
 
     @cached_property
@@ -113,7 +113,8 @@ class Keys:
 
     @cached_property
     def markets(self) -> str:
-        """Hash: the venue's market rules, loaded once and shared: `loaded_at` (ms) and `markets` (JSON)."""
+        """Hash: the venue's market rules, loaded once and shared: `loaded_at` (ms), `markets` (JSON), and `ccxt`,
+        what ccxt itself needs of them (JSON, deflated)."""
         return self._key("markets")
 
     @cached_property

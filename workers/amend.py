@@ -1,22 +1,20 @@
-"""Changing an open order: in place where the venue can, else by cancelling it and placing what is left."""
+"""Changing an open order: in place where the venue can, else by a replacement (`workers.replace`)."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 
 import msgspec
 
-from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderRequest
-from common.journal import Conflict
 from common.lanes import Hold
-from common.normalizer import Refusal
+from common.normalizer import Normalized, Refusal, RefusalCode
 from common.venue_limits import Operation
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.command import CommandEnded, CommandRun
-from workers.outcomes import on_conflict
-from workers.place import REPLAYED, send_until_known, settle
+from workers.replace import run_replace
 from workers.targets import closed_reason, find_target, has_ended, is_open, note, placed_by, watch_until
 
 
@@ -35,12 +33,12 @@ async def run_amend(run: CommandRun, intent: AmendOrder) -> Hold | None:
             f"the place intent behind {intent.target!r} is not on record any more: cancel it and place anew"
         )
         return await run.end(OrderStatus.FAILED, Reason(code="target_unknown", message=message))
-    if not is_open(target) and not run.replaying:
-        return await run.end(OrderStatus.FAILED, closed_reason(target))
     try:
-        if run.desk.exchange.amends_in_place and not placed.type.has_trigger:
-            return await _amend_in_place(run, intent, target, placed)
-        return await _replace(run, intent, target, placed)
+        if not run.desk.exchange.amends_in_place or placed.type.has_trigger:
+            return await run_replace(run, intent, target, placed)
+        if not is_open(target) and not run.replaying:
+            return await run.end(OrderStatus.FAILED, closed_reason(target))
+        return await _amend_in_place(run, intent, target, placed)
     except CommandEnded as ended:
         return ended.next
 
@@ -48,12 +46,47 @@ async def run_amend(run: CommandRun, intent: AmendOrder) -> Hold | None:
 async def _amend_in_place(
     run: CommandRun, intent: AmendOrder, target: Order, placed: PlaceOrder
 ) -> Hold | None:
-    wanted = run.desk.rules.normalize_amend(intent, target, placed)
-    if isinstance(wanted, Refusal):
-        return await run.end(OrderStatus.FAILED, wanted.reason)
-    request = OrderRequest(
-        account=intent.account,
-        symbol=intent.symbol,
+    reference_price = await run.desk.reference_price(placed) if intent.price else None
+
+    def becomes(order: Order) -> Normalized | Refusal:
+        return run.desk.rules.normalize_amend(intent, order, placed, reference_price)
+
+    def is_amended(order: Order) -> bool:
+        unfilled = msgspec.structs.replace(order, filled=Decimal(0))
+        answer = becomes(unfilled)
+        return isinstance(answer, Refusal) and answer.reason.code == RefusalCode.AMEND_CHANGES_NOTHING
+
+    def is_settled(order: Order) -> bool:
+        return has_ended(order) or is_amended(order)
+
+    if run.replaying:
+        target = await watch_until(run.desk, target, run.order.executable_until, is_settled)
+    if not run.replaying or not is_settled(target):
+        wanted = becomes(target)
+        if isinstance(wanted, Refusal):
+            return await run.end(OrderStatus.FAILED, wanted.reason)
+        run.order = msgspec.structs.replace(run.order, changes=wanted.changes)
+        request = _request(target, placed, wanted)
+        while not is_settled(target):
+            reference = run.desk.reference(target)
+            outcome = await run.send(Operation.AMEND, partial(run.desk.exchange.amend, reference, request))
+            if not isinstance(outcome, ExchangeFailure):
+                target = await note(run.desk, target, outcome)
+            if not is_settled(target):
+                target = await watch_until(run.desk, target, run.order.executable_until, is_settled)
+            if not is_settled(target):
+                await run.check_attempts(outcome)
+    if not is_amended(target):
+        return await run.end(OrderStatus.REJECTED, closed_reason(target))
+    run.order = msgspec.structs.replace(run.order, exchange_order_id=target.exchange_order_id)
+    return await run.end(OrderStatus.DONE)
+
+
+def _request(target: Order, placed: PlaceOrder, wanted: Normalized) -> OrderRequest:
+    """The request that gives the target its new numbers."""
+    return OrderRequest(
+        account=placed.account,
+        symbol=placed.symbol,
         client_order_id=target.client_order_id,
         side=placed.side,
         type=wanted.type,
@@ -62,72 +95,3 @@ async def _amend_in_place(
         time_in_force=wanted.time_in_force,
         reduce_only=wanted.reduce_only,
     )
-
-    def is_amended(order: Order) -> bool:
-        return (order.amount, order.price) == (wanted.amount, wanted.price)
-
-    def is_settled(order: Order) -> bool:
-        return has_ended(order) or is_amended(order)
-
-    if run.replaying:
-        target = await watch_until(run.desk, target, run.order.executable_until, is_settled)
-    while not is_settled(target):
-        reference = run.desk.reference(target)
-        outcome = await run.send(Operation.AMEND, partial(run.desk.exchange.amend, reference, request))
-        if isinstance(outcome, ExchangeFailure):
-            await run.check_attempts(outcome)
-        else:
-            target = await note(run.desk, target, outcome)
-        if not is_settled(target):
-            target = await watch_until(run.desk, target, run.order.executable_until, is_settled)
-    if not is_amended(target):
-        return await run.end(OrderStatus.REJECTED, closed_reason(target))
-    run.order = msgspec.structs.replace(
-        run.order, changes=wanted.changes, exchange_order_id=target.exchange_order_id
-    )
-    return await run.end(OrderStatus.DONE)
-
-
-async def _replace(run: CommandRun, intent: AmendOrder, target: Order, placed: PlaceOrder) -> Hold | None:
-    """Cancel the target; only when that is confirmed place what is left. Never both at once."""
-    if target.successor != intent.id:
-        target = await run.make_cancelled(target)
-        if target.status is not OrderStatus.CANCELED:
-            return await run.end(OrderStatus.REJECTED, closed_reason(target))
-        failpoints.reach("replace.cancelled")
-        target = await _name_successor(run, target)
-        failpoints.reach("replace.named")
-    replacement = replacement_of(intent, target, placed)
-    if replacement is None:
-        return await run.end(OrderStatus.DONE)
-    if run.saved is not None and run.order.amount is not None:
-        return await settle(run.desk, run.hold, run.saved, REPLAYED, replacement)
-    fresh = msgspec.structs.replace(run.order, attempts=0, executable_until=0)
-    return await send_until_known(run.desk, run.hold, fresh, run.saved, replacement)
-
-
-def replacement_of(intent: AmendOrder, target: Order, placed: PlaceOrder) -> PlaceOrder | None:
-    """What to place instead of a cancelled target: the new total less what the target filled. None: nothing is left."""
-    amount = (intent.amount or target.amount or placed.amount) - target.filled
-    if amount <= 0:
-        return None
-    price = (intent.price or target.price or placed.price) if placed.type.has_price else None
-    return msgspec.structs.replace(
-        placed,
-        id=intent.id,
-        amount=amount,
-        price=price,
-        trigger_price=target.trigger_price or placed.trigger_price,
-        expires_at=intent.expires_at,
-        priority=intent.urgency,
-    )
-
-
-async def _name_successor(run: CommandRun, target: Order) -> Order:
-    """Write into the cancelled target's record that this intent's order stands in its place from now on."""
-    times = msgspec.structs.replace(target.times, updated_at=run.desk.now_ms())
-    named = msgspec.structs.replace(target, successor=run.intent.id, times=times)
-    result = await run.desk.journal.write(named, target)
-    if isinstance(result, Conflict):
-        raise CommandEnded(await on_conflict(run.desk, run.hold, run.intent, result))
-    return result.order

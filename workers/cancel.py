@@ -52,8 +52,8 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
             )
             if not isinstance(outcome, ExchangeFailure):
                 break
-            await run.check_attempts(outcome)
             await run.let_pass()
+            await run.check_attempts(outcome)
     except CommandEnded as ended:
         return ended.next
     for order in await _open_on_record(run, intent):

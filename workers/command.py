@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import msgspec
+
 from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
 from common.journal import Conflict, Then
@@ -83,12 +85,16 @@ class CommandRun:
             await self.desk.pause_if_throttled(self.intent.account, outcome)
             await self.desk.sleep(next(waits))
 
-    async def check_attempts(self, failure: ExchangeFailure) -> None:
-        """Raise CommandEnded once the request was sent as often as may be without effect."""
+    async def check_attempts(self, outcome: ExchangeFailure | OrderReport | None) -> None:
+        """Raise CommandEnded once the request was sent as often as may be without effect.
+
+        To be called only when the last one can't take effect any more.
+        """
         if self.order.attempts >= self.desk.policy.max_attempts:
+            said = outcome.message if isinstance(outcome, ExchangeFailure) else "the exchange called it done"
             reason = Reason(
                 code="given_up",
-                message=f"sent {self.order.attempts} times, and the exchange shows no effect; last: {failure.message}",
+                message=f"sent {self.order.attempts} times, and the exchange shows no effect; last: {said}",
                 numbers={"attempts": str(self.order.attempts)},
             )
             raise CommandEnded(await self.end(OrderStatus.FAILED, reason))
@@ -119,11 +125,21 @@ class CommandRun:
                 if has_ended(target):
                     break
             target = await watch_until(self.desk, target, self.order.executable_until, has_ended)
-            if not has_ended(target) and isinstance(outcome, ExchangeFailure):
-                if outcome.outcome is Outcome.NOT_FOUND:
+            if not has_ended(target):
+                if isinstance(outcome, ExchangeFailure) and outcome.outcome is Outcome.NOT_FOUND:
                     raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
                 await self.check_attempts(outcome)
         return target
+
+    async def begin_unsent(self, order: Order) -> None:
+        """Put the command on record as begun without sending anything, because it may have been sent and forgotten.
+
+        Raises:
+            CommandEnded: the record was taken by someone else.
+        """
+        until = self.desk.doubtful_until() if self.desk.exchange.receive_window_ms is not None else 0
+        begun_order = msgspec.structs.replace(begun(self.desk, order, at_ms=0), executable_until=until)
+        await self._write(begun_order, Then.BEGIN)
 
     async def _look(self, target: Order) -> Order:
         try:

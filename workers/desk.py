@@ -45,7 +45,9 @@ class Rules(Protocol):
 
     def normalize(self, intent: PlaceOrder, reference_price: Decimal | None) -> Normalized | Refusal: ...
 
-    def normalize_amend(self, intent: AmendOrder, target: Order, placed: PlaceOrder) -> Normalized | Refusal:
+    def normalize_amend(
+        self, intent: AmendOrder, target: Order, placed: PlaceOrder, reference_price: Decimal | None
+    ) -> Normalized | Refusal:
         """`target` is the order's record, `placed` the intent that placed it."""
         ...
 

@@ -112,6 +112,7 @@ class ExchangeWorker:
                 log.error(
                     "the worker starts over", exc_info=error, extra={"worker": desk.dispatcher.worker_id}
                 )
+                await life.leave()
                 await asyncio.sleep(1)
             else:
                 await life.shut_down(self.section.worker.grace_seconds)

@@ -60,6 +60,10 @@ class Life:
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
         await _cancel(self._running)
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Give every lane back; nothing of this life may run any more."""
         try:
             failpoints.reach("release.before")
             freed = await self._desk.dispatcher.release_all()

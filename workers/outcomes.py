@@ -99,6 +99,8 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
         merged = apply_report(current, report, now)
         if merged is None:
             break
+        if merged.price is None and report.price is not None:
+            merged = msgspec.structs.replace(merged, price=report.price)  # found, not sent, by this worker
         if not merged.times.acknowledged_at:
             merged = msgspec.structs.replace(
                 merged, times=msgspec.structs.replace(merged.times, acknowledged_at=now)

@@ -36,6 +36,7 @@ NOTHING_HAPPENED = (Outcome.NOT_SENT, Outcome.LATE, Outcome.THROTTLED)
 """Failures after which the same request may be sent again: it certainly was not executed."""
 
 REPLAYED = Reason(code="replay", message="the worker that sent it gave no account of it")
+FORGOTTEN = Reason(code="redis_restarted", message="Redis may have forgotten that this order was sent")
 
 
 async def run_place(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
@@ -68,22 +69,27 @@ async def _replay(desk: Desk, hold: Hold, intent: PlaceOrder, known: Order) -> H
     """Go on from where a dead, paused or cut-off worker left the order."""
     if known.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
         return await desk.journal.close_entry(hold)
-    if desk.in_doubt(hold) and known.executable_until:
-        until = max(known.executable_until, desk.doubtful_until())
-        known = msgspec.structs.replace(known, executable_until=until)
-    return await settle(desk, hold, known, REPLAYED, intent)
+    return await settle(desk, hold, with_doubt(desk, hold, known), REPLAYED, intent)
+
+
+def with_doubt(desk: Desk, hold: Hold, known: Order) -> Order:
+    """The record with the bound that holds when Redis may have forgotten a request later than the one on record."""
+    if not desk.in_doubt(hold) or not known.executable_until:
+        return known
+    until = max(known.executable_until, desk.doubtful_until())
+    return msgspec.structs.replace(known, executable_until=until)
 
 
 async def _ask_before_sending(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
     """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
-    order = begun(desk, start_order(desk, hold, intent), at_ms=0)
+    fresh = msgspec.structs.replace(start_order(desk, hold, intent), trigger_price=intent.trigger_price)
+    order = begun(desk, fresh, at_ms=0)
     if desk.exchange.receive_window_ms is not None:
         order = msgspec.structs.replace(order, executable_until=desk.doubtful_until())
     result = await desk.journal.write(order, None, hold=hold, then=Then.BEGIN)
     if isinstance(result, Conflict):
         return await on_conflict(desk, hold, intent, result)
-    reason = Reason(code="redis_restarted", message="Redis may have forgotten that this order was sent")
-    return await settle(desk, hold, result.order, reason, intent)
+    return await settle(desk, hold, result.order, FORGOTTEN, intent)
 
 
 async def send_until_known(
@@ -155,7 +161,7 @@ async def settle(
     if isinstance(found, OrderReport):
         return await conclude(desk, hold, marked, found)
     if found is Absence.UNPROVABLE:
-        return await park(desk, hold, marked, _unprovable(desk, why))
+        return await park(desk, hold, marked, unprovable(desk, why))
     failpoints.reach("resolve.absent")
     late = expiry(desk, order.intent)
     if late is not None:
@@ -206,7 +212,8 @@ def request_of(order: Order, normalized: Normalized) -> OrderRequest:
     )
 
 
-def _unprovable(desk: Desk, why: Reason) -> Reason:
+def unprovable(desk: Desk, why: Reason) -> Reason:
+    """The reason of an order that is parked because nothing can prove its absence."""
     return Reason(
         code="outcome_unprovable",
         message=f"{desk.name!r} shows no such order, and nothing rules out that it still appears ({why.message}): "

@@ -26,15 +26,16 @@ class MarketRules:
             return _unknown(error)
         return normalize(intent, market, self._policy, reference_price)
 
-    def normalize_amend(self, intent: AmendOrder, target: Order, placed: PlaceOrder) -> Normalized | Refusal:
+    def normalize_amend(
+        self, intent: AmendOrder, target: Order, placed: PlaceOrder, reference_price: Decimal | None
+    ) -> Normalized | Refusal:
         """The order that `target`, placed by `placed`, becomes; or why it can't become that."""
         try:
             market = self.markets[intent.symbol]
         except UnknownSymbol as error:
             return _unknown(error)
-        return normalize_amend(
-            intent, _as_request(target, placed, self._policy), market, self._policy, None, target.filled
-        )
+        request = _as_request(target, placed, self._policy)
+        return normalize_amend(intent, request, market, self._policy, reference_price, target.filled)
 
     def needs_reference_price(self, intent: PlaceOrder) -> bool:
         """Whether a rule of the operator's compares this order with the market."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
 from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport
+from common.journal import Written
 from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY, AmendOrder, CancelOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
@@ -112,10 +114,33 @@ async def watch_until(
     raise AssertionError("unreachable")
 
 
-def with_successor(target: Order, intent_id: str, now_ms: int) -> Order:
-    """The target's record once another intent's order stands in its place."""
-    times = msgspec.structs.replace(target.times, updated_at=now_ms)
-    return msgspec.structs.replace(target, successor=intent_id, times=times)
+async def name_successor(desk: Desk, target: Order, intent_id: str) -> Order:
+    """Write into the target's record that this intent's order stands in its place from now on; the record.
+
+    Others (sync, user stream) may write it meanwhile: theirs stands, and the name is added to it.
+    """
+    while True:
+        times = msgspec.structs.replace(target.times, updated_at=desk.now_ms())
+        named = msgspec.structs.replace(target, successor=intent_id, times=times)
+        result = await desk.journal.write(named, target)
+        if isinstance(result, Written):
+            return result.order
+        if result.current is None:
+            return named  # forgotten after its retention time: nobody will look for a successor either
+        target = result.current
+
+
+async def filled_before(desk: Desk, target: Order, placed: PlaceOrder) -> Decimal:
+    """Base filled by the orders that `target` replaced, from the first, which `placed` placed, on."""
+    total, intent_id = Decimal(0), placed.id
+    for _ in range(MAX_SUCCESSORS):
+        if intent_id in ("", target.intent.id):
+            break
+        known = await desk.journal.read(desk.client_order_id(placed.account, intent_id))
+        if known is None:
+            break
+        total, intent_id = total + known.filled, known.successor
+    return total
 
 
 def has_ended(target: Order) -> bool:

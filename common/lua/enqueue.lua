@@ -51,6 +51,23 @@ local function depends(later, earlier)
         and (later.strategy or '') == (earlier.strategy or '')
 end
 
+-- What `depends` asks of the entries that wait, kept for this run of the script: a burst of cancels looks at the
+-- same ones again and again.
+local read_before = {}
+
+local function waiting_intent(k, sorted)
+    if read_before[sorted] == nil then
+        local entry = entry_of(sorted)
+        local found = redis.call('XRANGE', k.intents, entry, entry)[1]
+        local intent = found and read_intent(found[2])
+        read_before[sorted] = intent and {
+            id = intent.id, kind = intent.kind, target = intent.target, reduce_only = intent.reduce_only,
+            strategy = intent.strategy,
+        } or false
+    end
+    return read_before[sorted]
+end
+
 -- The rank under which an intent may wait: its urgency, lowered to that of what it would pass but needs first.
 local function rank_of(k, lane, intent)
     local urgency = urgency_of(intent)
@@ -64,9 +81,7 @@ local function rank_of(k, lane, intent)
     end
     for _, waiting in ipairs(passed) do
         local rest = string.sub(waiting, #lane + 2)
-        local entry = entry_of(string.sub(rest, 2))
-        local found = redis.call('XRANGE', k.intents, entry, entry)[1]
-        local earlier = found and read_intent(found[2])
+        local earlier = waiting_intent(k, string.sub(rest, 2))
         if earlier and depends(intent, earlier) then
             return tonumber(string.sub(rest, 1, 1))
         end

@@ -31,14 +31,18 @@ Fault = Literal["lost", "delayed", "refused"]
 `refused`: the server answers with an error that repeating will not cure."""
 
 
+Call = tuple[str, list[str], list[Argument]]
+"""A script's name, its KEYS and its ARGV."""
+
+
 @dataclass
 class FaultyRunner(ScriptRunner):
     """A runner that loses the next call of a script, as a broken connection does."""
 
     faults: dict[str, Fault] = field(default_factory=dict)
-    sent: list[tuple[str, list[str], list[Argument]]] = field(default_factory=list)
+    sent: list[Call] = field(default_factory=list)
     """The calls that were lost: each may still arrive, for the first time or once more."""
-    last: tuple[str, list[str], list[Argument]] = ("", [], [])
+    last: Call = ("", [], [])
     reply: Any = None
     """What the last call was answered."""
 
@@ -59,7 +63,7 @@ class FaultyRunner(ScriptRunner):
         """Let the oldest lost call arrive at the server, once (more)."""
         return await self.repeat(self.sent.pop(0))
 
-    async def repeat(self, call: tuple[str, list[str], list[Argument]]) -> Any:
+    async def repeat(self, call: Call) -> Any:
         """Let the server get a call again, just as it was."""
         return await super().run(*call)
 
@@ -75,8 +79,8 @@ class Bench:
         self.outside = Journal(self.runner, self.keys, retention_ms=RETENTION_MS)
         self._number = 0
 
-    def worker(self, lease_ms: int = LEASE_MS) -> tuple[Dispatcher, Journal]:
-        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=lease_ms)
+    def worker(self) -> tuple[Dispatcher, Journal]:
+        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=LEASE_MS)
         return dispatcher, Journal(self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher)
 
     def add(self, lane: str = "main|BTC/USDT", **fields: Any) -> str:
@@ -131,6 +135,14 @@ class Bench:
     async def close(self) -> None:
         self.admin.close()
         await self.client.aclose()
+
+
+def run_out_of_time(call: Call) -> None:
+    """As if more than a lease had passed since the call was made: a worker may no longer join by it."""
+    name, _, arguments = call
+    place = {"take": 4, "release": 2}.get(name)
+    if place is not None and arguments[place] not in ("", 0):
+        arguments[place] = 1
 
 
 @asynccontextmanager

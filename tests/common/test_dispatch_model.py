@@ -36,7 +36,7 @@ from tests.common.pool_bench import Bench, intent_json
 TIMES: Final = int(os.environ.get("ORDERLANE_MODEL_TIMES", "1"))
 """How many times the usual number of runs; seeded at random when more than one."""
 SETTINGS: Final = settings(
-    max_examples=100 * TIMES,
+    max_examples=80 * TIMES,
     stateful_step_count=50,
     derandomize=TIMES == 1,
     database=None,
@@ -156,7 +156,7 @@ class PoolMachine(DispatchMachine):
     @precondition(lambda self: any(worker.holds for worker in self.workers + self.gone))
     @rule(
         data=st.data(),
-        step=st.sampled_from(["begin", "begin", "finish", "finish", "finish", "refuse", "park"]),
+        step=st.sampled_from(["begin", "begin", "finish", "finish", "refuse", "park", "park"]),
         fault=st.sampled_from([None, None, "lost", "delayed"]),
     )
     def write(self, data: st.DataObject, step: str, fault: Any) -> None:

@@ -193,6 +193,16 @@ async def test_a_record_reopened_by_no_one_expires_and_a_correction_renews_its_t
     assert 60_000 < bench.admin.pttl(key) <= RETENTION_MS
 
 
+async def test_a_parked_lane_stays_parked_whatever_arrives_for_it(bench: Bench) -> None:
+    dispatcher, journal, hold = await in_hand(bench)
+    order = await bench.begin(journal, hold)
+    await journal.write(replaced(order, UNKNOWN), order, hold=hold, then=Then.PARK)
+    bench.add(priority=0)
+    bench.add("sub|ETH/USDT")
+    assert [run.lane for run in (await dispatcher.take(5)).runs] == ["sub|ETH/USDT"]
+    assert bench.admin.zrange(bench.keys.parked, 0, -1) == [hold.lane.encode()]
+
+
 async def test_evidence_from_outside_lets_its_own_parked_lane_run_and_no_other(bench: Bench) -> None:
     dispatcher, journal, hold = await in_hand(bench)
     resting = await bench.begin(journal, hold)
@@ -262,7 +272,7 @@ async def test_a_write_whose_reply_is_lost_is_written_once_and_its_answer_is_not
     redis_server: EmbeddedRedis, bench: Bench, silently: bool
 ) -> None:
     with LossyProxy("127.0.0.1", redis_server.port) as proxy:
-        client = connect_pool(proxy.url, bench.keys, grace_ms=0, socket_timeout_seconds=0.2)
+        client = connect_pool(proxy.url, bench.keys, grace_ms=0, socket_timeout_seconds=0.4)
         runner = ScriptRunner(client)
         dispatcher = Dispatcher(runner, bench.keys, lease_ms=LEASE_MS)
         journal = Journal(runner, bench.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher)
@@ -302,11 +312,13 @@ async def test_a_write_without_a_lane_whose_reply_is_lost_says_so(
     assert (int(again.filled), again.version) == (3, 2)
 
 
-async def test_a_worker_stops_asking_when_its_lease_no_longer_covers_the_answer(bench: Bench) -> None:
+async def test_a_worker_stops_asking_when_its_lease_no_longer_covers_the_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.add()
-    dispatcher, journal = bench.worker(lease_ms=100)
+    dispatcher, journal = bench.worker()
     (hold,) = (await dispatcher.take(1)).runs
-    await asyncio.sleep(0.1)
+    monkeypatch.setattr(dispatcher, "lease_lives", lambda: False)
     bench.runner.faults["transition"] = "delayed"
     with pytest.raises(LeaseLost):
         await bench.begin(journal, hold)

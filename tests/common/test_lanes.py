@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from common.lanes import READ_COUNT, Dispatcher, Doubt, Hold, LeaseLost, new_wor
 from common.redis import REPLY_LOST
 from orderlane.keys import KNOWN
 from orderlane.orders import Reason
-from tests.common.pool_bench import Bench, bench_on, intent_json
+from tests.common.pool_bench import LEASE_MS, Bench, bench_on, intent_json, run_out_of_time
 
 
 @pytest.fixture
@@ -29,12 +31,26 @@ async def bench(redis_url: str) -> AsyncIterator[Bench]:
 # Leases
 
 
-async def test_a_lease_that_was_not_renewed_can_not_be_relied_on(bench: Bench) -> None:
-    dispatcher, _ = bench.worker(lease_ms=5)
+async def test_a_lease_that_was_not_renewed_can_not_be_relied_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("common.lanes.time", SimpleNamespace(monotonic=lambda: now))
+    dispatcher, _ = bench.worker()
     await dispatcher.take(1)
-    await asyncio.sleep(0.01)
+    now += LEASE_MS / 1000 * 0.94
+    dispatcher.require_lease()
+    now += LEASE_MS / 1000 * 0.02
     with pytest.raises(LeaseLost, match=re.escape(dispatcher.worker_id)):
         dispatcher.require_lease()
+    await dispatcher.heartbeat()
+    dispatcher.require_lease()
+
+
+async def test_a_lease_that_has_ended_is_not_renewed(bench: Bench) -> None:
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    bench.end_lease(dispatcher.worker_id)
     with pytest.raises(LeaseLost):
         await dispatcher.heartbeat()
     with pytest.raises(LeaseLost):
@@ -65,18 +81,22 @@ async def test_a_first_call_that_was_lost_blocks_no_lane(bench: Bench) -> None:
     assert len((await other.take(1)).runs) == 1
 
 
-async def test_a_first_call_that_arrives_late_is_refused_before_and_after_its_time(bench: Bench) -> None:
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_first_call_that_arrives_late_is_refused_before_and_after_its_time(
+    bench: Bench, in_time: bool
+) -> None:
     bench.add()
-    for wait_seconds in (0.0, 0.06):
-        dispatcher, _ = bench.worker(lease_ms=30)
-        bench.runner.faults["take"] = "delayed"
-        with pytest.raises(REPLY_LOST):
-            await dispatcher.take(1)
-        await asyncio.sleep(wait_seconds)
-        await bench.worker()[0].take(0)  # buries whom there is to bury
-        before = bench.snapshot()
-        assert await bench.runner.arrive() in ([b"stale"], [b"lost"])
-        assert bench.snapshot() == before
+    dispatcher, _ = bench.worker()
+    bench.runner.faults["take"] = "delayed"
+    with pytest.raises(REPLY_LOST):
+        await dispatcher.take(1)
+    if not in_time:
+        bench.end_lease(dispatcher.worker_id)
+        await bench.worker()[0].take(0)  # buries it
+        run_out_of_time(bench.runner.sent[0])
+    before = bench.snapshot()
+    assert await bench.runner.arrive() == [b"stale" if in_time else b"lost"]
+    assert bench.snapshot() == before
 
 
 async def test_a_release_is_repeated_until_it_is_answered(bench: Bench) -> None:

@@ -85,7 +85,8 @@ async def test_a_broken_connection_fails_every_call_of_its_batch_and_the_next_ba
             runner = ScriptRunner(client)
             await renew(runner)
             proxy.lose_replies(to=b"EVALSHA", times=1)
-            replies = await asyncio.gather(*(renew(runner) for _ in range(5)), return_exceptions=True)
+            async with asyncio.timeout(20):
+                replies = await asyncio.gather(*(renew(runner) for _ in range(5)), return_exceptions=True)
             assert [isinstance(reply, REPLY_LOST) for reply in replies] == [True] * 5
             assert await renew(runner) == 0
 
@@ -94,7 +95,7 @@ async def test_a_reply_that_never_comes_fails_its_batch_and_is_not_mistaken_for_
     redis_server: EmbeddedRedis, redis_url: str
 ) -> None:
     with LossyProxy("127.0.0.1", redis_server.port) as proxy:
-        async with pool_client(proxy.url, socket_timeout_seconds=0.1) as client:
+        async with pool_client(proxy.url, socket_timeout_seconds=0.3) as client:
             runner = ScriptRunner(client)
             await client.zadd(KEYS.workers, {"w": 9e15})
             assert await renew(runner) == 0
@@ -126,7 +127,8 @@ async def test_a_caller_that_is_cancelled_takes_nobody_with_it(redis_url: str) -
         tasks[0].cancel()
         await asyncio.sleep(0)  # the batch is on its way
         tasks[1].cancel()
-        replies = await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(20):
+            replies = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(reply) for reply in replies[:2]] == [asyncio.CancelledError] * 2
         assert replies[2:] == [0] * 4
         assert await renew(runner) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -14,11 +13,9 @@ from common.journal import Then, Written
 from common.redis import REPLY_LOST
 from common.scripts import FOLDER
 from orderlane.orders import OrderStatus, Reason
-from tests.common.pool_bench import Bench, bench_on
+from tests.common.pool_bench import Bench, Call, bench_on, run_out_of_time
 
 LANE: Final = "main|BTC/USDT"
-SHORT_LEASE_MS: Final = 30
-"""For what a worker may only do for the time of a lease."""
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ async def bench(redis_url: str) -> AsyncIterator[Bench]:
 
 async def take(bench: Bench) -> None:
     bench.add()
-    dispatcher, _ = bench.worker(SHORT_LEASE_MS)
+    dispatcher, _ = bench.worker()
     assert len((await dispatcher.take(3)).runs) == 1
 
 
@@ -51,7 +48,7 @@ async def release_of_a_grant(bench: Bench) -> None:
 
 
 async def release_of_a_grant_that_never_arrived(bench: Bench) -> None:
-    dispatcher, _ = bench.worker(SHORT_LEASE_MS)
+    dispatcher, _ = bench.worker()
     bench.runner.faults["take"] = "delayed"
     with pytest.raises(REPLY_LOST):
         await dispatcher.take(1)
@@ -188,16 +185,15 @@ async def test_a_call_that_comes_again_after_others_moved_on_changes_nothing(
     bench: Bench, name: str, case: Callable[[Bench], Awaitable[None]]
 ) -> None:
     await case(bench)
-    call = bench.runner.last
-    await others_move_on(bench)
+    await others_move_on(bench, call := bench.runner.last)
     before = bench.snapshot()
     await bench.runner.repeat(call)
     assert bench.snapshot() == before
 
 
-async def others_move_on(bench: Bench) -> None:
+async def others_move_on(bench: Bench, call: Call) -> None:
     """The workers there are die; another takes their lanes, begins what is there, and more arrives."""
-    await asyncio.sleep(2 * SHORT_LEASE_MS / 1000)
+    run_out_of_time(call)
     for worker in bench.admin.zrange(bench.keys.workers, 0, -1):
         bench.end_lease(worker.decode())  # type: ignore[union-attr]
     bench.add()
@@ -209,22 +205,23 @@ async def others_move_on(bench: Bench) -> None:
     await dispatcher.take(9)
 
 
-async def test_a_late_repetition_of_a_finish_leaves_the_owner_its_next_entry(bench: Bench) -> None:
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_late_repetition_of_an_end_leaves_the_owner_its_next_entry(
+    bench: Bench, closing: bool
+) -> None:
     """Not even when somebody else is hungry by then: the owner is at work on it."""
-    for lane in ("main|A/B", "main|C/D", "main|E/F"):
-        bench.add(lane)
-        bench.add(lane)
+    bench.fill(lanes=3, each=2)
     dispatcher, journal = bench.worker()
-    runs = (await dispatcher.take(3)).runs
-    following = await bench.run(journal, runs[0])
-    finish = bench.runner.last
+    hold = (await dispatcher.take(3)).runs[0]
+    following = await (journal.close_entry(hold) if closing else bench.run(journal, hold))
+    end, first = bench.runner.last, bench.runner.reply
     hungry, _ = bench.worker()
     assert (await hungry.take(3)).runs == ()
-    bench.add(runs[0].lane, priority=0)
+    bench.add(hold.lane, priority=0)
     await dispatcher.take(0)
     before = bench.snapshot()
     assert following is not None
-    assert (await bench.runner.repeat(finish))[3][2] == following.entry.encode()
+    assert meaning(end[0], await bench.runner.repeat(end)) == meaning(end[0], first)
     assert bench.snapshot() == before
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -36,7 +37,11 @@ WAIT_SECONDS: Final = 20.0
 """How long a test waits for what is promised; only a test that fails takes that long."""
 WINDOW_MS: Final = 500
 MARGIN_MS: Final = 100
-LIMITS: Final = ("--orders-10s", "100000", "--orders-1m", "100000", "--weight-limit", "1000000")
+OPTIONS: Final = (
+    *("--step-ms", "0", "--partial-fill-probability", "1"),
+    *("--orders-10s", "100000", "--orders-1m", "100000", "--weight-limit", "1000000"),
+)
+"""Prices stand still; an order that the market reaches fills in part; limits are never met."""
 
 CONFIG: Final = """\
 exchanges:
@@ -45,6 +50,7 @@ exchanges:
     accounts: {main: {}, alt: {}}
     receive_window_ms: 500
     request_timeout_ms: 500
+    limits_reserve: 0
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
@@ -53,6 +59,7 @@ exchanges:
     accounts: {main: {}, alt: {}}
     receive_window_ms: 500
     request_timeout_ms: 500
+    limits_reserve: 0
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
@@ -97,7 +104,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert({"target": target, **self._fields(intent_id), **fields}, CancelOrder)
 
     def amends(self, intent_id: str, target: str, **fields: Any) -> AmendOrder:
-        values = {name: str(value) if name in ("price", "amount") else value for name, value in fields.items()}
+        values = {
+            name: str(value) if name in ("price", "amount") else value for name, value in fields.items()
+        }
         return msgspec.convert({"target": target, **self._fields(intent_id), **values}, AmendOrder)
 
     def cancels_all(self, intent_id: str, **fields: Any) -> CancelAll:
@@ -154,9 +163,7 @@ class Pool:
     @asynccontextmanager
     async def working(self, product: Product = USDM) -> AsyncIterator[ExchangeWorker]:
         """A worker of this exchange, in this event loop, until the block ends; it leaves as on SIGTERM."""
-        self._use_known_markets(product)
-        worker = ExchangeWorker(self.settings(), product.exchange)
-        task = asyncio.create_task(worker.run())
+        worker, task = await self._start(product)
         try:
             yield worker
         finally:
@@ -167,14 +174,25 @@ class Pool:
     @asynccontextmanager
     async def dying(self, product: Product = USDM) -> AsyncIterator[ExchangeWorker]:
         """A worker that the end of the block cuts off: it gives nothing back and writes nothing more."""
-        self._use_known_markets(product)
-        worker = ExchangeWorker(self.settings(), product.exchange)
-        task = asyncio.create_task(worker.run())
+        worker, task = await self._start(product)
         try:
             yield worker
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def _start(self, product: Product) -> tuple[ExchangeWorker, asyncio.Task[None]]:
+        self._use_known_markets(product)
+        known = self.workers(product)
+        worker = ExchangeWorker(self.settings(), product.exchange)
+        task = asyncio.create_task(worker.run())
+        await self.until(lambda: task.done() or self.workers(product) - known, "a worker that joins the pool")
+        return worker, task
+
+    def workers(self, product: Product = USDM) -> set[bytes]:
+        """The ids of the workers that have a lease, or had one that nobody has reaped."""
+        found: Any = self.client.zrange(self.keys(product).workers, 0, -1)
+        return set(found)
 
     def keys(self, product: Product = USDM) -> Keys:
         return Keys(product.exchange)
@@ -263,6 +281,18 @@ class Pool:
         listed += self.paper.algo_orders() if product is USDM else []
         return [one for one in listed if one["status"] in ("NEW", "PARTIALLY_FILLED")]
 
+    # What the market does
+
+    def fill_partly(self, product: Product) -> None:
+        """Let the market touch the orders at 50 000 once: each fills in part."""
+        self.paper.set_price(product.product, product.venue_symbol, 49_900, hold=True)
+        self.paper.set_price(product.product, product.venue_symbol, 60_000, hold=True)
+
+    def fill(self, intent: PlaceOrder, product: Product) -> None:
+        """Let the market come back until this order is filled."""
+        while self.on_book(intent)[0]["status"] != "FILLED":
+            self.fill_partly(product)
+
     # Waiting
 
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
@@ -342,10 +372,10 @@ class Pool:
             if event.name not in (EventName.LATENCY, EventName.DUPLICATE)
         ]
         assert steps[0][0] is OrderStatus.QUEUED, steps
-        for (_, reached), (left, _) in zip(steps, steps[1:], strict=False):
-            assert left is reached, steps
+        for (_, before), (after, _) in itertools.pairwise(steps):
+            assert after is before, steps
         for left, reached in steps:
-            assert left is not None and reached is not None
+            assert reached is not None
             assert left is reached or may_follow(left, reached), steps
         assert steps[-1][1] is order.status, (steps, order.status)
 
@@ -369,7 +399,7 @@ _markets: dict[tuple[str, str], dict[Any, Any]] = {}
 
 @pytest.fixture(scope="module")
 def paper_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaperProcess]:
-    with start(tmp_path_factory.mktemp("paper"), "--step-ms", "0", *LIMITS) as process:
+    with start(tmp_path_factory.mktemp("paper"), *OPTIONS) as process:
         yield process
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.exchange.base import ExchangeFailure, Outcome
+from common.exchange.base import ExchangeFailure, OrderReport, Outcome
 from common.journal import Then
+from common.venue_limits import Operation
 from orderlane.intents import PlaceOrder
 from orderlane.orders import OrderStatus, Times
 from tests.common.pool_bench import Bench, intent_json
@@ -181,6 +183,30 @@ async def test_one_account_that_never_answers_does_not_hold_up_the_others(
         await sync_open_orders(one, JobPlan(JobName.SYNC, 2))
     assert await one.status(order) is OrderStatus.CANCELED
     assert [line.account for line in caplog.records if "ran out of its time" in line.message] == ["alt"]  # type: ignore[attr-defined]
+
+
+async def test_where_the_limits_do_not_allow_for_all_accounts_they_take_turns(
+    one: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted: list[list[str]] = []
+
+    async def acquire(operation: Operation, account: str, *rest: object, **options: object) -> None:
+        """Grant one request in each run."""
+        granted[-1].append(account)
+        if len(granted[-1]) > 1:
+            await asyncio.Event().wait()
+
+    async def no_orders(account: str, symbol: str | None = None) -> list[OrderReport]:
+        return []
+
+    monkeypatch.setattr(one.throttle, "acquire", acquire)
+    monkeypatch.setattr(one.exchange, "open_orders", no_orders)
+    for _ in range(4):
+        granted.append([])
+        await sync_open_orders(one, JobPlan(JobName.SYNC, 1))
+    first = [run[0] for run in granted]
+    assert set(first[:3]) == {"main", "alt", "wrong"}
+    assert first[3] == first[0]
 
 
 async def test_a_429_pauses_every_worker_of_the_pool(one: Opened, paper: PaperProcess) -> None:

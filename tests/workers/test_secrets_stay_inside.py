@@ -52,7 +52,7 @@ def test_no_planted_secret_is_found_in_redis_logs_or_errors(tmp_path: Path) -> N
         client = connect(pool.redis.url)
         keys = Keys("binance")
         pool.start_worker("binance", 1)
-        #S pool.start_scheduler()
+        pool.start_scheduler()
         for intent in (
             place("good", "main"),
             place("bad-signature", "wrong"),

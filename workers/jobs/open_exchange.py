@@ -6,6 +6,7 @@ Opening an exchange costs half a second and its markets, so it is done once for 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Final
 
@@ -57,6 +58,9 @@ class OpenExchange:
         )
         self.throttle = SharedThrottle(Limiter(self.runner.run, claims), self.exchange.now_ms)
         self.exchange.on_usage = self.throttle.heed
+        self.turns = itertools.count(1)
+        self.listed_at: dict[str, int] = {}
+        """In which turn of all an account's open orders were last listed, by account."""
         self.asked_at: dict[str, dict[str, int]] = {}
         """When an order missing from a list was last asked for by itself, ms, by account and client order id."""
         self.sweep_cursors: dict[str, str] = {}

@@ -53,7 +53,9 @@ async def sync_open_orders(one: OpenExchange, plan: JobPlan) -> None:
     started_at = time.monotonic()
     await one.ready()
     seconds = plan.run_seconds * ACCOUNT_SHARE - (time.monotonic() - started_at)
-    runs = await asyncio.gather(*(_run_account(one, account, seconds) for account in one.section.accounts))
+    # Where the limits don't allow for all, those that waited longest go first: nobody is left out for ever.
+    accounts = sorted(one.section.accounts, key=lambda account: one.listed_at.get(account, 0))
+    runs = await asyncio.gather(*(_run_account(one, account, seconds) for account in accounts))
     log.info(
         "open orders synced",
         extra={
@@ -93,9 +95,12 @@ async def sync_account(one: OpenExchange, account: str, synced: Synced) -> None:
         ExchangeFailure: the list could not be had, or the exchange throttles (then every worker pauses).
         redis.exceptions.RedisError: Redis did not answer; what was written stands.
     """
-    records = await one.journal.open_orders(account)
+    # First of all, so that accounts wait for tokens in their turn; reading takes less than requests may spread.
+    await one.throttle.acquire(Operation.OPEN_ORDERS_ALL, account, "", LEAST_URGENT)
+    one.listed_at[account] = next(one.turns)
     now_ms = await redis_now_ms(one.redis)
-    listed = await _ask_for_list(one, account)
+    records = await one.journal.open_orders(account)
+    listed = await _list(one, account)
     synced.asked += 1
     failpoints.reach("sync.asked", account)
     comparison = compare(one.settings.pool, records, listed, now_ms)
@@ -117,8 +122,7 @@ async def sync_account(one: OpenExchange, account: str, synced: Synced) -> None:
         )
 
 
-async def _ask_for_list(one: OpenExchange, account: str) -> list[OrderReport]:
-    await one.throttle.acquire(Operation.OPEN_ORDERS_ALL, account, "", LEAST_URGENT)
+async def _list(one: OpenExchange, account: str) -> list[OrderReport]:
     try:
         return await one.exchange.open_orders(account)
     except ExchangeFailure as failure:

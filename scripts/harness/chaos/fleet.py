@@ -98,13 +98,16 @@ class Fleet:
         deadline = time.monotonic() + STOP_SECONDS
         stubborn = [one for one in living if self.wait(one, deadline - time.monotonic()) is None]
         for worker in stubborn:
+            self.signal(worker, signal.SIGUSR1)
+            time.sleep(1)
             self.signal(worker, signal.SIGKILL)
             self.wait(worker)
         return stubborn
 
     def fallen(self) -> list[Worker]:
         """Workers that ended by themselves: neither killed nor told to stop."""
-        return [one for one in self.workers if one.code not in (None, 0, -signal.SIGKILL)]
+        expected = (None, 0, -signal.SIGKILL, -signal.SIGTERM)  # SIGTERM: told so before it could listen
+        return [one for one in self.workers if one.code not in expected]
 
     def close(self) -> None:
         """End everything."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+import msgspec
 import redis
 from msgspec import Struct
 
@@ -46,10 +47,13 @@ class Ruling(Struct, frozen=True, kw_only=True):
         return self.verdict.holds and not (self.stuck or self.mismatched or self.leaked or self.findings)
 
 
-def rule(pool: LocalPool, client: redis.Redis, appended: Sequence[Appended]) -> Ruling:
-    """Judge a pool whose workers have stopped."""
+def rule(
+    pool: LocalPool, client: redis.Redis, appended: Sequence[Appended], resent: Collection[str] = ()
+) -> Ruling:
+    """Judge a pool whose workers have stopped. `resent`: client order ids whose entry is not their first, so that it
+    says nothing of their place in the lane."""
     arrived, journal = read_arrived(pool), read_journal(client, POOL, EXCHANGES)
-    verdict = judge(appended, arrived, journal)
+    verdict = _without_order_of(resent, judge(appended, arrived, journal))
     different = mismatches(journal.orders, read_books(pool.ask_paper("/paper/orders")))
     stuck = [line for exchange in EXCHANGES for line in _left_over(client, Keys(exchange, POOL))]
     leaked = leaked_keys(client)
@@ -72,6 +76,16 @@ def rule(pool: LocalPool, client: redis.Redis, appended: Sequence[Appended]) -> 
     )
 
 
+def _without_order_of(resent: Collection[str], verdict: Verdict) -> Verdict:
+    kept = [
+        line
+        for line in verdict.findings
+        if not (line.startswith("out of order") and any(name in line for name in resent))
+    ]
+    count = sum(line.startswith("out of order") for line in kept)
+    return msgspec.structs.replace(verdict, findings=tuple(kept), out_of_order=count)
+
+
 def _left_over(client: redis.Redis, keys: Keys) -> list[str]:
     """What should be gone once every entry has ended and every worker has left, and is not."""
     parked: set[bytes] = set(_members(client, keys.parked))
@@ -79,11 +93,16 @@ def _left_over(client: redis.Redis, keys: Keys) -> list[str]:
     lines = []
     for entry, fields in stream(client, keys.intents):
         ours = [one for one in waiting if _entry_in(one) == entry]
-        if not any(one.partition(b"\0")[0] in parked for one in ours):
-            where = f"in the queue of {ours[0].partition(b'\0')[0].decode()}" if ours else "in no lane's queue"
+        lanes = [one.partition(b"\0")[0] for one in ours]
+        if not parked.intersection(lanes):
+            where = f"in the queue of {lanes[0].decode()}" if lanes else "in no lane's queue"
             lines.append(f"stuck: entry {entry} of {keys.exchange}, {where}: {str(fields)[:160]}")
     kept = {entry for entry, _ in stream(client, keys.intents)}
-    lines += [f"stuck: {one!r} waits in {keys.waiting}, its entry is gone" for one in waiting if _entry_in(one) not in kept]
+    lines += [
+        f"stuck: {one!r} waits in {keys.waiting}, its entry is gone"
+        for one in waiting
+        if _entry_in(one) not in kept
+    ]
     owners: Any = client.hgetall(keys.owners)
     lines += [f"stuck: lane {lane.decode()} is still owned by {by.decode()}" for lane, by in owners.items()]
     ready = _members(client, keys.ready)
@@ -118,7 +137,10 @@ def story(client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault
                 reason = f" {event.reason.code}: {event.reason.message}" if event.reason else ""
                 at_ms = int(entry.partition("-")[0])
                 lines.append(
-                    (at_ms, f"event {event.name} {event.from_status}->{event.to_status} by {event.worker}{reason}")
+                    (
+                        at_ms,
+                        f"event {event.name} {event.from_status}->{event.to_status} by {event.worker}{reason}",
+                    )
                 )
     for one in ruling.arrived:
         if one.client_order_id == name:
@@ -128,5 +150,7 @@ def story(client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault
         first, last = min(lines)[0] - AROUND_MS, max(lines)[0] + AROUND_MS
         lines += [(one.at_ms, f"fault: {one.what}") for one in faults if first <= one.at_ms <= last]
     order = ruling.journal.orders.get(name)
-    head = [f"record: {order.status} version {order.version}, intent {order.intent}" if order else "no record"]
+    head = [
+        f"record: {order.status} version {order.version}, intent {order.intent}" if order else "no record"
+    ]
     return head + [f"{at_ms} {text}" for at_ms, text in sorted(lines)]

@@ -8,20 +8,26 @@ reports are JSON lines (`Birth`; `Report`). The nursery ends when its input does
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import faulthandler
 import gc
+import logging
 import os
 import select
 import signal
 import sys
+from types import FrameType
 from typing import Final, NoReturn
 
 import msgspec
 from msgspec import Struct
 
 from common import failpoints
-from workers import exchange
+from common.config import exchange_settings, load_settings
+from common.exchange import open_exchange
 from scripts.harness.chaos import worlds
+from workers import exchange
 
 PR_SET_PDEATHSIG: Final = 1
 POLL_SECONDS: Final = 0.01
@@ -47,6 +53,7 @@ class Report(Struct, frozen=True):
 
 def main() -> None:
     """Serve until the input ends."""
+    warm_up()
     gc.freeze()
     names: dict[int, str] = {}
     decoder = msgspec.json.Decoder(Birth)
@@ -70,6 +77,13 @@ def main() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def warm_up() -> None:
+    """Import and build once what every worker imports and builds: ccxt's classes above all."""
+    settings = load_settings(None, {})
+    for name in settings.exchanges:
+        open_exchange(exchange_settings(settings, name))
+
+
 def bury(names: dict[int, str]) -> None:
     """Report every child that has ended."""
     while names:
@@ -84,6 +98,14 @@ def report(what: Report) -> None:
     os.write(1, msgspec.json.encode(what) + b"\n")
 
 
+def tell_where(number: int, frame: FrameType | None) -> None:
+    """Write where every task stands: for a worker that does not end when it is told to."""
+    faulthandler.dump_traceback(file=sys.stderr)
+    for task in asyncio.all_tasks(asyncio.get_running_loop()):
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 def live(birth: Birth) -> NoReturn:
     """Be the worker, to its end."""
     code = 70
@@ -96,6 +118,7 @@ def live(birth: Birth) -> NoReturn:
         os.dup2(log, 2)
         os.environ.clear()
         os.environ.update(birth.environment)
+        signal.signal(signal.SIGUSR1, tell_where)
         failpoints.arm_from(os.environ)
         if birth.world:
             worlds.enter(birth.world)
@@ -103,6 +126,7 @@ def live(birth: Birth) -> NoReturn:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1 if end.code else 0
     finally:
+        logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -82,6 +82,11 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5)
 
+    def switch(self, server_port: int) -> None:
+        """From now on the server is another one; every connection to the old one is cut."""
+        self._server_port = server_port
+        self.cut_all()
+
     def cut_all(self) -> None:
         """Cut every connection there is."""
         self._strike(f"cut {len(self._open)} connections")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from decimal import Decimal
@@ -16,17 +17,20 @@ import msgspec
 import redis
 from msgspec import Struct
 from redis.exceptions import RedisError
+from rich.table import Table
 
 from common import failpoints
+from common.redis_server import EmbeddedRedis
 from orderlane.connection import connect
 from orderlane.intents import Intent
 from orderlane.keys import Keys
 from scripts.harness.chaos.fleet import Fleet, Worker
-from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault
+from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault, Ruling
 from scripts.harness.chaos.proxy import Proxy
 from scripts.harness.chaos.submitting import Submitter
 from scripts.harness.processes import LocalPool, PoolFailed
 from scripts.harness.producer import COINS, Plan
+from scripts.harness.verdict import Appended
 
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, what is left counts as stuck."""
@@ -92,6 +96,11 @@ class Stage:
         self.notes: list[str] = []
         self.findings: list[str] = []
         self.recoveries_ms: list[float] = []
+        self.resent: set[str] = set()
+        """Client order ids of intents that Redis forgot and that were submitted again: their place in the lane is
+        not that of their entry."""
+        self.tables: list[Table] = []
+        self.after_ruling: list[Callable[[Ruling], None]] = []
         self.arms: list[failpoints.Arm] = []
         self.worker_environment: dict[str, str] = {}
         self.tokens = folder / "tokens"
@@ -115,11 +124,11 @@ class Stage:
                 )
             )
             self.client = connect(self.pool.redis.url)
-            exits.callback(self.client.close)
+            exits.callback(lambda: self.client.close())
             self.fleet = Fleet(self.folder, self._environment)
             exits.callback(self.fleet.close)
             self.submitter = Submitter(self.pool.redis.url, rate=self.options.rate)
-            exits.callback(self.submitter.stop)
+            exits.callback(lambda: self.submitter.stop())
             self._exits = exits.pop_all()
         return self
 
@@ -151,13 +160,36 @@ class Stage:
         self.worker_environment["ORDERLANE_PAPER_URL"] = f"http://127.0.0.1:{proxy.port}"
         return proxy
 
+    def front_door(self) -> Proxy:
+        """Put a proxy between the producer and Redis."""
+        proxy = self.proxy("front door", self.pool.redis.port)
+        self.submitter = Submitter(f"redis://127.0.0.1:{proxy.port}/0", rate=self.options.rate)
+        return proxy
+
+    def move_redis(self, server: EmbeddedRedis) -> None:
+        """Look at another server from now on: the old one is out of the game."""
+        self.client.close()
+        self.client = connect(server.url)
+        self.pool.redis = server
+
+    def resend(self, gone: Sequence[Appended]) -> int:
+        """Submit again what Redis forgot, as its producer would; how many intents that were."""
+        for one in gone:
+            self.submitter.forget(one)
+        again = [one.intent for one in gone if one.intent is not None]
+        self.resent |= {one.client_order_id for one in gone}
+        self.submitter.submit_now(again)
+        return len(again)
+
     def open_house(self, *, spot: bool = True, world: str = "") -> None:
         """Start the workers and wait until each has joined."""
         for _ in range(self.options.workers):
             self.fleet.start("binance", world=world)
         if spot:
             self.fleet.start("binance-spot", world=world)
-        self.wait_for(lambda: len(self.joined()) >= self.options.workers + spot, 30, "the workers did not join")
+        self.wait_for(
+            lambda: len(self.joined()) >= self.options.workers + spot, 30, "the workers did not join"
+        )
 
     def joined(self, exchange: str = "") -> list[str]:
         """The ids of the workers whose lease lives."""
@@ -172,13 +204,13 @@ class Stage:
         found: Any = self.client.zrangebyscore(key, from_score, "+inf")
         return list(found)
 
-    def prices(self) -> dict[str, Decimal]:
-        """The exchange's current prices of the coins the producer trades, by unified symbol."""
+    def prices(self, coins: Iterable[str] = tuple(COINS)) -> dict[str, Decimal]:
+        """The exchange's current prices of these coins in USDT, by unified symbol."""
         found: dict[str, Decimal] = {}
         for path, suffix in (("/api/v3/ticker/price", ""), ("/fapi/v1/ticker/price", ":USDT")):
             rows = msgspec.json.decode(self.pool.ask_paper(path))
             by_id = {row["symbol"]: Decimal(row["price"]) for row in rows}
-            found |= {f"{coin}/USDT{suffix}": by_id[f"{coin}USDT"] for coin in COINS}
+            found |= {f"{coin}/USDT{suffix}": by_id[f"{coin}USDT"] for coin in coins}
         return found
 
     def plan(self) -> Iterable[Intent | tuple[bytes, bytes]]:
@@ -194,6 +226,14 @@ class Stage:
     def exchange_fault(self, **rule: Any) -> None:
         """Put a fault in force at the exchange (see `workers/paper/faults.py`); what it struck is counted at the end."""
         self.pool.ask_paper("/paper/faults", msgspec.json.encode(rule))
+
+    def clear_exchange_faults(self) -> None:
+        """Let the exchange behave again; what its faults struck is written down."""
+        struck = self.struck_at_exchange()
+        self.faults += [Fault(time.time_ns() // 1_000_000, "the exchange misbehaved")] * struck
+        request = urllib.request.Request(f"{self.pool.paper_url}/paper/faults", method="DELETE")
+        with urllib.request.urlopen(request, timeout=30):
+            pass
 
     def kill(self, worker: Worker) -> None:
         """SIGKILL a worker, and remember which lanes it had."""

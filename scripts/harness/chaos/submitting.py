@@ -53,6 +53,12 @@ class Submitter:
             raise self._error
         return self._thread is None or not self._thread.is_alive()
 
+    def forget(self, one: Appended) -> None:
+        """Count an entry as never appended: Redis forgot it. Its intent may be submitted again."""
+        self.appended.remove(one)
+        if one.intent is not None:
+            self._known.discard(one.intent.id)
+
     def stop(self) -> None:
         """Submit nothing more."""
         self._stop.set()
@@ -62,7 +68,9 @@ class Submitter:
     def _run(self, intents: Iterable[Intent | tuple[bytes, bytes]]) -> None:
         plain = connect(self._url, socket_timeout_seconds=2.0)
         try:
-            with Client(self._url, pool=POOL, backlog_limit=1_000_000, retry_seconds=PATIENCE_SECONDS) as client:
+            with Client(
+                self._url, pool=POOL, backlog_limit=1_000_000, retry_seconds=PATIENCE_SECONDS
+            ) as client:
                 for intent in intents:
                     if self._stop.is_set():
                         return

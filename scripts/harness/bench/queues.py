@@ -1,0 +1,218 @@
+"""The job queues that the pool is measured beside: each in an environment of its own, doing the same with ccxt.
+
+An environment is made when it is first needed, from the exact versions in `competitors/<name>.txt`, in `.bench/` of the
+checkout or in the folder that `ORDERLANE_BENCH_CACHE` names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from scripts.harness.bench.measures import Figure, Result, compared
+from scripts.harness.bench.processes import Child
+from scripts.harness.bench.stage import Shape, Stage
+from scripts.harness.bench.throughput import LANES, Run, run_pool, watched
+from scripts.harness.processes import ROOT, PoolFailed
+
+FOLDER: Final = Path(__file__).parent / "competitors"
+CACHE_VARIABLE: Final = "ORDERLANE_BENCH_CACHE"
+INSTALL_SECONDS: Final = 600
+ENQUEUE_SECONDS: Final = 120
+MADE: Final = "made-from"
+FORKS: Final = 8
+"""Processes of a queue that runs one job in each: on two cores more only take turns (measured with 8, 16 and 64)."""
+
+
+class Contender(Struct, frozen=True, kw_only=True):
+    """One queue in one way to run it. `work` is the command of its worker, after the environment's own folder.
+
+    Its worker has as many jobs under way as ours has requests, or as many processes as help. `share` is the part of a run's jobs it is given: a slow one needs not as many for a rate.
+    """
+
+    name: str
+    environment: str
+    way: str
+    work: tuple[str, ...]
+    share: float
+    workers: int = 1
+    """How many of our workers it is measured beside: two where it uses both cores itself."""
+    variables: dict[str, str] = {}
+    needs_redis: tuple[int, int] = (6, 2)
+
+
+CONTENDERS: Final = (
+    Contender(
+        name="rq",
+        environment="rq",
+        way=f"a pool of {FORKS} workers, each forks for a job; markets loaded before",
+        work=("python", "rq_side.py", "work", str(FORKS)),
+        share=0.1,
+        workers=2,
+    ),
+    Contender(
+        name="arq",
+        environment="arq",
+        way="one process, max_jobs 64",
+        work=("arq", "arq_side.WorkerSettings"),
+        share=0.5,
+    ),
+    Contender(
+        name="taskiq-redis, stream",
+        environment="taskiq",
+        way="one process, 64 tasks at once, RedisStreamBroker",
+        work=("taskiq", "worker", "taskiq_side:broker", "--workers", "1", "--max-async-tasks", "64"),
+        share=0.5,
+        variables={"BENCH_BROKER": "stream"},
+    ),
+    Contender(
+        name="taskiq-redis, list",
+        environment="taskiq",
+        way="one process, 64 tasks at once, ListQueueBroker",
+        work=("taskiq", "worker", "taskiq_side:broker", "--workers", "1", "--max-async-tasks", "64"),
+        share=0.5,
+        variables={"BENCH_BROKER": "list"},
+    ),
+    Contender(
+        name="streaq",
+        environment="streaq",
+        way="one process, concurrency 64, uvloop",
+        work=("streaq", "run", "streaq_side:worker"),
+        share=0.5,
+        needs_redis=(7, 0),
+    ),
+    Contender(
+        name="celery, prefork",
+        environment="celery",
+        way=f"{FORKS} processes; markets loaded before",
+        work=("celery", "-A", "celery_side", "worker", "-c", str(FORKS), "--loglevel", "WARNING"),
+        share=0.3,
+        workers=2,
+    ),
+    Contender(
+        name="celery, threads",
+        environment="celery",
+        way="64 threads in one process",
+        work=("celery", "-A", "celery_side", "worker", "-P", "threads", "-c", "64", "--loglevel", "WARNING"),
+        share=0.3,
+    ),
+    Contender(
+        name="dramatiq",
+        environment="dramatiq",
+        way="2 processes with 32 threads each",
+        work=("dramatiq", "dramatiq_side", "--processes", "2", "--threads", "32"),
+        share=0.3,
+        workers=2,
+    ),
+)
+
+
+class NotInstalled(RuntimeError):
+    """A queue's environment can't be made; the message says why."""
+
+
+def environment_of(name: str) -> Path:
+    """The `bin` folder of a queue's environment, made if it is not there.
+
+    Raises:
+        NotInstalled: pip could not install it.
+    """
+    requirements = FOLDER / f"{name}.txt"
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    cache = Path(os.environ.get(CACHE_VARIABLE) or ROOT / ".bench")
+    folder = cache / name
+    marker = folder / MADE
+    if marker.exists() and marker.read_text() == wanted:
+        return folder / "bin"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = folder / "bin" / "python"
+    try:
+        for command in (
+            [sys.executable, "-m", "venv", str(folder)],
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)],
+        ):
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS, cwd=folder.parent
+            )
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout or "").strip().splitlines()
+        raise NotInstalled(said[-1] if said else f"code {error.returncode}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotInstalled(str(error)) from None
+    marker.write_text(wanted)
+    return folder / "bin"
+
+
+def run_contender(stage: Stage, contender: Contender, binaries: Path, count: int) -> Run:
+    """Enqueue all jobs, start the queue's worker, and watch the orders arrive."""
+    stage.clear()
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith(("ORDERLANE_", "REDIS_", "PYTHON"))},
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(FOLDER),
+        "BENCH_REDIS_URL": stage.redis_server.url,
+        "BENCH_EXCHANGE_URL": stage.exchange_url,
+        "BENCH_ACCOUNT": stage.accounts[0],
+        "BENCH_CONCURRENCY": str(LANES),
+        **contender.variables,
+    }
+    jobs = msgspec.json.encode({"count": count, "instruments": stage.instruments}).decode()
+    side = contender.environment.replace("-", "_") + "_side.py"
+    log = stage.folder / f"{contender.environment}.log"
+    enqueue = [str(binaries / "python"), str(FOLDER / side), "enqueue", jobs]
+    Child("enqueue", enqueue, environment, log, cwd=FOLDER).wait(ENQUEUE_SECONDS)
+    command = [str(binaries / contender.work[0]), *contender.work[1:]]
+    worker = Child(contender.name, command, environment, log, cwd=FOLDER)
+    stage.children.append(worker)
+    try:
+        return watched(stage, count, worker)
+    finally:
+        stage.drop(worker)
+
+
+def beside_queues(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+    """Measure 2."""
+    symbols = 16 if paper else LANES
+    figures: list[Figure] = []
+    with Stage(Shape(symbols=symbols, accounts=LANES // symbols, paper=paper, delay_ms=delay_ms)) as stage:
+        version = tuple(int(part) for part in str(stage.redis.info("server")["redis_version"]).split(".")[:2])  # type: ignore[index]
+        for contender in CONTENDERS:
+            try:
+                if version < contender.needs_redis:
+                    raise NotInstalled(
+                        f"needs Redis {contender.needs_redis[0]}.{contender.needs_redis[1]}, "
+                        f"this one is {version[0]}.{version[1]}"
+                    )
+                binaries = environment_of(contender.environment)
+                figures.append(_beside(stage, contender, binaries, repeats, orders))
+            except (NotInstalled, PoolFailed) as error:
+                figures.append(_absent(contender, str(error)))
+    return Result(
+        number=2,
+        counted=[figure for figure in figures if figure.ratio is not None],
+        explaining=[figure for figure in figures if figure.ratio is None],
+    )
+
+
+def _beside(stage: Stage, contender: Contender, binaries: Path, repeats: int, orders: int) -> Figure:
+    ours, theirs = [], []
+    count = max(int(orders * contender.share), 200)
+    for _ in range(repeats):
+        theirs.append(run_contender(stage, contender, binaries, count).rate)
+        ours.append(run_pool(stage, orders, LANES, workers=contender.workers).rate)
+    beside = "one worker of ours" if contender.workers == 1 else f"{contender.workers} workers of ours"
+    return compared(contender.name, ours, theirs, "orders/s", f"{contender.way}; beside {beside}")
+
+
+def _absent(contender: Contender, why: str) -> Figure:
+    note = f"could not be measured: {why.strip().splitlines()[0][:200]}"
+    return Figure(name=contender.name, ratio=None, ours=None, theirs=None, unit="orders/s", note=note)

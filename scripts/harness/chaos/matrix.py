@@ -1,0 +1,211 @@
+"""The death matrix, generated: every failpoint that one intent passes, times everything an exchange may do. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import Struct
+
+from common.failpoints import POINTS
+from orderlane.intents import (
+    AmendOrder,
+    CancelAll,
+    CancelOrder,
+    Intent,
+    OrderType,
+    PlaceOrder,
+    Side,
+    TimeInForce,
+)
+
+ROUTES: Final = {
+    "place": "^POST /fapi/v1/order$",
+    "cancel": "^DELETE /fapi/v1/order$",
+    "amend": "^PUT /fapi/v1/order$",
+    "replace": "^POST /api/v3/order$",
+    "cancel_all": "^DELETE /fapi/v1/allOpenOrders$",
+}
+"""Kind of work -> the request that the exchange's behaviour strikes. `replace` runs on spot, the others on USDⓈ-M."""
+
+REJECTIONS: Final = {
+    "place": '{"code":-2019,"msg":"Margin is insufficient."}',
+    "cancel": '{"code":-2011,"msg":"Unknown order sent."}',
+    "amend": '{"code":-1111,"msg":"Precision is over the maximum defined for this asset."}',
+    "replace": '{"code":-2010,"msg":"Account has insufficient balance for requested action."}',
+    "cancel_all": '{"code":-1121,"msg":"Invalid symbol."}',
+}
+
+BEHAVIOURS: Final[Mapping[str, Mapping[str, Any] | None]] = {
+    "accepts": None,
+    "rejects": {"fault": "verbatim", "status": 400},
+    "drops_reply": {"fault": "drop_after"},
+    "5xx_executed": {"fault": "error_after"},
+    "5xx_not_executed": {"fault": "error_before"},
+    "reset_unread": {"fault": "reset_before_read"},
+    "cut_body": {"fault": "cut_body"},
+    "429": {"fault": "429"},
+    "hangs_executed": {"fault": "hang", "executed": True},
+    "hangs": {"fault": "hang", "executed": False},
+}
+"""What the exchange does with the request, as a fault rule of the paper exchange; None: what it is there for."""
+
+SHARED: Final = ("reset_unread", "429")
+"""Behaviours that strike whatever is under way beside: their cells run among themselves."""
+
+COINS: Final = (
+    "BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "DOGE", "LTC", "LINK", "AVAX", "DOT", "ATOM", "TRX", "UNI", "BCH", "XLM", "EOS", "NEAR", "ALGO",
+)  # fmt: skip
+ACCOUNTS: Final = ("main", "alt")
+NOTIONAL: Final = Decimal(300)
+
+
+class Cell(Struct, frozen=True):
+    """One death: at `point`, while the exchange does `behaviour` with the request of a `kind` of work."""
+
+    kind: str
+    point: str
+    behaviour: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.point}:{self.behaviour}"
+
+
+class Seat(Struct, frozen=True):
+    """A cell in its lane, with the intents that play it: what must be there first, the one that dies, and one more
+    behind it in the lane."""
+
+    cell: Cell
+    number: int
+    account: str
+    coin: str
+    setup: Intent | None
+    subject: Intent
+    follower: Intent
+
+    @property
+    def lane(self) -> str:
+        return self.subject.lane
+
+    @property
+    def fault(self) -> dict[str, Any] | None:
+        """The rule for the paper exchange that strikes this cell's request alone."""
+        behaviour = BEHAVIOURS[self.cell.behaviour]
+        if behaviour is None or self.cell.behaviour == "reset_unread":
+            return None
+        rule = {
+            "route": ROUTES[self.cell.kind], "count": 1, "account": self.account, "symbol": f"{self.coin}USDT",
+            **behaviour,
+        }  # fmt: skip
+        return rule | ({"body": REJECTIONS[self.cell.kind]} if self.cell.behaviour == "rejects" else {})
+
+
+def cells(only: str = "") -> list[Cell]:
+    """Every cell of the matrix whose name contains `only`."""
+    every = [
+        Cell(kind, name, behaviour)
+        for kind in ROUTES
+        for name, point in POINTS.items()
+        if kind in point.drives or "any" in point.drives
+        for behaviour in BEHAVIOURS
+    ]
+    return [cell for cell in every if only in cell.name]
+
+
+def sample(every: Sequence[Cell], number: int, seed: int) -> list[Cell]:
+    """`number` cells in which each row (kind and point) and each behaviour comes up as evenly as can be."""
+    if number >= len(every):
+        return list(every)
+    chance = random.Random(f"{seed}/matrix")
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for cell in every:
+        rows.setdefault((cell.kind, cell.point), []).append(cell)
+    used = dict.fromkeys(BEHAVIOURS, 0)
+    chosen: list[Cell] = []
+    order = list(rows)
+    while len(chosen) < number:
+        chance.shuffle(order)
+        for row in order[: number - len(chosen)]:
+            left = rows[row]
+            if left:
+                cell = min(left, key=lambda one: (used[one.behaviour], chance.random()))
+                left.remove(cell)
+                used[cell.behaviour] += 1
+                chosen.append(cell)
+    return chosen
+
+
+def batches(chosen: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that may run side by side, each on a lane of its own."""
+    lanes = len(COINS) * len(ACCOUNTS)
+    groups = [[cell for cell in chosen if cell.behaviour not in SHARED]]
+    groups += [[cell for cell in chosen if cell.behaviour == shared] for shared in SHARED]
+    packed = []
+    for group in groups:
+        spot = [cell for cell in group if cell.kind == "replace"]
+        futures = [cell for cell in group if cell.kind != "replace"]
+        while spot or futures:
+            packed.append(futures[:lanes] + spot[:lanes])
+            futures, spot = futures[lanes:], spot[lanes:]
+    return packed
+
+
+def seats(batch: Sequence[Cell], first: int, prices: Mapping[str, Decimal], seed: int) -> list[Seat]:
+    """The cells of one batch, each on a lane of its own; `first` numbers them through the run."""
+    taken = {"binance": 0, "binance-spot": 0}
+    seated = []
+    for number, cell in enumerate(batch, first):
+        exchange = "binance-spot" if cell.kind == "replace" else "binance"
+        place = taken[exchange]
+        taken[exchange] += 1
+        coin, account = COINS[place % len(COINS)], ACCOUNTS[place // len(COINS)]
+        seated.append(_seat(cell, number, exchange, account, coin, prices, random.Random(f"{seed}/{number}")))
+    return seated
+
+
+def _seat(
+    cell: Cell,
+    number: int,
+    exchange: str,
+    account: str,
+    coin: str,
+    prices: Mapping[str, Decimal],
+    chance: random.Random,
+) -> Seat:
+    symbol = f"{coin}/USDT" + (":USDT" if exchange == "binance" else "")
+    price = prices[symbol]
+
+    def place(role: str, share: str, kind: OrderType = OrderType.LIMIT) -> PlaceOrder:
+        limit = price * Decimal(share)
+        return PlaceOrder(
+            id=f"cell-{number}-{role}", exchange=exchange, account=account, symbol=symbol, side=Side.BUY, type=kind,
+            amount=_plain(NOTIONAL / price), price=_plain(limit) if kind is OrderType.LIMIT else None,
+            time_in_force=TimeInForce.GTC if kind is OrderType.LIMIT else None,
+        )  # fmt: skip
+
+    follower = place("follower", "0.98")
+    named = {"id": f"cell-{number}", "exchange": exchange, "account": account, "symbol": symbol}
+    setup = None if cell.kind == "place" else place("target", "0.985")
+    subject: Intent
+    if setup is None:
+        # Orders that fill at once matter most: their client order ids are free again.
+        share, kind = chance.choice(
+            [("0.99", OrderType.LIMIT), ("1.01", OrderType.LIMIT), ("1", OrderType.MARKET)]
+        )
+        subject = place("place", share, kind)
+    elif cell.kind == "cancel":
+        subject = CancelOrder(**named, target=setup.id)
+    elif cell.kind == "cancel_all":
+        subject = CancelAll(**named)
+    else:
+        subject = AmendOrder(**named, target=setup.id, price=_plain(price * Decimal("0.982")))
+    return Seat(cell, number, account, coin, setup, subject, follower)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """Eight significant digits, written out."""
+    rounded = Decimal(f"{number:.8g}")
+    return Decimal(f"{rounded:f}")

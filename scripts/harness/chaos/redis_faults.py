@@ -1,0 +1,213 @@
+"""Redis killed, stalled, full, forgetful, unreachable by password, or holding something foreign under our keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from common.redis_server import EmbeddedRedis
+from orderlane.connection import connect
+from orderlane.keys import Keys
+from scripts.harness.chaos.judging import EXCHANGES, POOL
+from scripts.harness.chaos.proxy import CALM, Mood
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.evidence import read_journal, stream
+from scripts.harness.verdict import Appended
+
+KILLS: Final = 3
+STALL_SECONDS: Final = 20.0
+LOST_BYTES: Final = (200, 20_000)
+"""How many of the append-only file's last bytes are gone: from half a command to some hundred commands."""
+OOM_SECONDS: Final = 4.0
+FLUSHES: Final = 6
+WRONG_PASSWORD_SECONDS: Final = 3.0
+BAD_LINK: Final = Mood(drop_reply=0.01, cut_reply=0.01, cut_request=0.01, swallow_reply=0.003, delay_ms=5)
+
+
+def play_kill(stage: Stage) -> None:
+    """SIGKILL Redis and start it again on its append-only file, several times under load."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    for number in range(KILLS):
+        stage.after((number + 1) / (KILLS + 1))
+        stage.fault("SIGKILL of Redis")
+        stage.pool.redis.kill()
+        time.sleep(stage.random.uniform(0.1, 1.5))
+        stage.pool.redis.restart()
+    stage.drain()
+
+
+def play_tail_lost(stage: Stage) -> None:
+    """SIGKILL Redis, cut the end off its append-only file, start it again; the producer repeats what is gone."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    stage.after(0.6)
+    stage.fault("SIGKILL of Redis")
+    stage.pool.redis.kill()
+    lost_bytes = stage.random.randint(*LOST_BYTES)
+    time.sleep(0.3)  # what was answered is on the producer's list by then
+    file = append_only_file(stage.pool.redis.data_dir)
+    size = file.stat().st_size
+    os.truncate(file, max(0, size - lost_bytes))
+    stage.fault(f"the last {lost_bytes} of {size} bytes of the append-only file are gone")
+    before = list(stage.submitter.appended)
+    survived = _survivors(stage, before)
+    gone = [one for one in before if one.entry not in survived]
+    stage.pool.redis.restart()
+    again = stage.resend(gone)
+    stage.drain()
+    stage.notes.append(
+        f"{len(gone)} of {len(before)} entries that had been answered were gone with the tail; their producer "
+        f"sent {again} of them again with the same ids, the rest were no intents"
+    )
+
+
+def append_only_file(folder: Path) -> Path:
+    """The file that Redis appends to: one file before version 7, the newest increment from then on."""
+    increments = sorted(folder.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
+    return increments[-1] if increments else folder / "appendonly.aof"
+
+
+def _survivors(stage: Stage, appended: Sequence[Appended]) -> set[str]:
+    """The entries that the shortened file still knows."""
+    copy = stage.folder / "redis-copy"
+    shutil.copytree(stage.pool.redis.data_dir, copy)
+    with EmbeddedRedis(copy, append_only=True) as server:
+        return known_to(server, appended)
+
+
+def known_to(server: EmbeddedRedis, appended: Sequence[Appended]) -> set[str]:
+    """The entries of which a server has anything: in the stream, as a record or as a dead letter."""
+    client = connect(server.url)
+    journal = read_journal(client, POOL, EXCHANGES)
+    waiting = {entry for name in EXCHANGES for entry, _ in stream(client, Keys(name, POOL).intents)}
+    client.close()
+    repeated = {one.entry for one in appended if one.client_order_id in journal.duplicates}
+    return {order.entry for order in journal.orders.values()} | set(journal.dead) | waiting | repeated
+
+
+def play_stall(stage: Stage) -> None:
+    """SIGSTOP Redis for 20 s under load, and let it go on."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    stage.after(0.4)
+    stage.fault(f"SIGSTOP of Redis for {STALL_SECONDS:g} s")
+    os.kill(stage.pool.redis.pid, signal.SIGSTOP)
+    time.sleep(STALL_SECONDS)
+    os.kill(stage.pool.redis.pid, signal.SIGCONT)
+    stage.drain()
+
+
+def play_oom(stage: Stage) -> None:
+    """Redis at its memory limit with `noeviction`: it reads and refuses every write, for a while, twice."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    for share in (0.3, 0.6):
+        stage.after(share)
+        stage.fault("Redis is out of memory")
+        stage.client.config_set("maxmemory-policy", "noeviction")
+        stage.client.config_set("maxmemory", 1)
+        time.sleep(OOM_SECONDS)
+        stage.client.config_set("maxmemory", 0)
+    stage.drain()
+
+
+def play_dropped_replies(stage: Stage) -> None:
+    """A proxy before Redis that executes commands and drops the replies, cuts at any byte, or falls silent."""
+    proxy = stage.redis_proxy()
+    stage.open_house()
+    proxy.mood = BAD_LINK
+    stage.submitter.begin(stage.plan())
+    stage.after(1.0)
+    time.sleep(1)
+    proxy.mood = CALM
+    stage.drain()
+
+
+def play_scripts_flushed(stage: Stage) -> None:
+    """SCRIPT FLUSH under load, and every connection cut at the same moment."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    for number in range(FLUSHES):
+        stage.after((number + 1) / (FLUSHES + 1))
+        stage.fault("SCRIPT FLUSH")
+        stage.client.script_flush()
+        if number % 2:
+            stage.fault("CLIENT KILL of every connection")
+            stage.client.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    stage.drain()
+
+
+def play_wrong_password(stage: Stage) -> None:
+    """Redis asks for another password than the workers have, for a while, and cuts who is logged in."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    stage.after(0.4)
+    stage.fault("Redis wants a password that nobody has")
+    stage.client.config_set("requirepass", "changed")
+    stage.client.execute_command("AUTH", "changed")
+    stage.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    time.sleep(WRONG_PASSWORD_SECONDS)
+    stage.client.config_set("requirepass", "")
+    stage.drain()
+
+
+def play_wrong_type(stage: Stage) -> None:
+    """Keys of ours overwritten by a string, one after the other, and put right again by a person (the key deleted)."""
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    keys = stage.keys()
+    victims = ("bell", "hungry", "load", "unknown")
+    for number, name in enumerate(victims):
+        stage.after((number + 1) / (len(victims) + 1))
+        key = getattr(keys, name)
+        stage.fault(f"{key} is a string")
+        stage.client.set(key, "not ours")
+        time.sleep(1)
+        kind: Any = stage.client.type(key)
+        if kind == b"string":
+            stage.client.delete(key)
+    stage.drain()
+
+
+def play_failover(stage: Stage) -> None:
+    """A replica that stopped listening a second ago is promoted in the master's place."""
+    proxy, door = stage.redis_proxy(), stage.front_door()
+    with EmbeddedRedis(stage.folder / "replica", append_only=True) as replica:
+        with connect(replica.url) as other:
+            other.execute_command("REPLICAOF", "127.0.0.1", str(stage.pool.redis.port))
+            stage.wait_for(lambda: _is_linked(other), 20, "the replica did not catch up")
+            stage.open_house()
+            stage.submitter.begin(stage.plan())
+            stage.after(0.5)
+            stage.fault("the replica's link to its master is cut")
+            other.execute_command("REPLICAOF", "NO", "ONE")
+        time.sleep(1)
+        master = stage.pool.redis
+        stage.fault("the master is gone, the replica is promoted")
+        master.kill()
+        time.sleep(0.3)  # what was answered is on the producer's list by then
+        before = list(stage.submitter.appended)
+        known = known_to(replica, before)
+        stage.move_redis(replica)
+        proxy.switch(replica.port)
+        door.switch(replica.port)
+        gone = [one for one in before if one.entry not in known]
+        again = stage.resend(gone)
+        stage.drain()
+        stage.notes.append(
+            f"{len(gone)} of {len(before)} answered entries never reached the replica; "
+            f"their producer sent {again} of them again with the same ids, the rest were no intents"
+        )
+
+
+def _is_linked(client: redis.Redis) -> bool:
+    state: Any = client.info("replication")
+    return bool(state.get("master_link_status") == "up")

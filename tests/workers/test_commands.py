@@ -1,0 +1,617 @@
+"""Cancels and amends: what they do to the order they name, also when replies are lost, and what they never do."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from orderlane.intents import Intent
+from orderlane.orders import OrderStatus
+from tests.workers.pool_fixture import SPOT, USDM, VENUES, Pool, Product, paper, paper_of_module, pool
+
+__all__ = ["paper", "paper_of_module", "pool"]
+
+LATE = '{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}'
+LOST = [
+    pytest.param("hang", {"executed": True}, id="executed, then a timeout"),
+    pytest.param("drop_after", {}, id="executed, then a dropped connection"),
+    pytest.param("error_after", {"status": 503}, id="executed, then a 503"),
+    pytest.param("cut_body", {}, id="executed, then a cut body"),
+    pytest.param("foreign_body", {}, id="executed, then a page of HTML"),
+    pytest.param("verbatim", {"executed": True, "body": "{}"}, id="executed, then a reply without an id"),
+    pytest.param("hang", {"executed": False}, id="a timeout"),
+    pytest.param("reset_before_read", {}, id="a reset before it was read"),
+    pytest.param("error_before", {"status": 503}, id="a 503"),
+    pytest.param("429", {}, id="a 429"),
+    pytest.param("verbatim", {"status": 400, "body": LATE}, id="a refusal for being late"),
+]
+CONDITIONAL = [
+    pytest.param({"type": "stop_market", "price": None, "trigger_price": "65000"}, id="stop market"),
+    pytest.param({"type": "stop_limit", "price": "65500", "trigger_price": "65000"}, id="stop limit"),
+    pytest.param({"type": "take_profit_market", "price": None, "trigger_price": "55000"}, id="take profit"),
+    pytest.param(
+        {"type": "take_profit_limit", "price": "54500", "trigger_price": "55000"}, id="take profit limit"
+    ),
+]
+
+
+def reason_code(pool: Pool, intent: Intent) -> str:
+    order = pool.record(intent)
+    assert order is not None
+    assert order.reason is not None
+    return order.reason.code
+
+
+# Cancel
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_of_an_open_order_takes_it_off_the_book(pool: Pool, venue: Product) -> None:
+    target, cancel, following = venue.order("target"), venue.cancels("cancel", "target"), venue.order("next")
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(cancel, following)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+        await pool.outcome(following)
+    order = pool.record(target)
+    assert order is not None
+    assert order.status is OrderStatus.CANCELED
+    pool.assert_once(target)
+    pool.assert_once(following)
+    pool.assert_told(cancel)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_never_passes_the_order_it_names_while_that_waits_in_the_lane(
+    pool: Pool, venue: Product
+) -> None:
+    slow, target, cancel = (
+        venue.order("slow"),
+        venue.order("target"),
+        venue.cancels("cancel", "target", priority=0),
+    )
+    pool.paper.fault(venue.place, "delay_reply", count=1, delay_ms=300)
+    async with pool.working(venue):
+        pool.send(slow, target, cancel)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+    kinds = [
+        one["kind"] for one in pool.paper.audit() if one["client_order_id"] == pool.client_order_id(target)
+    ]
+    assert kinds == ["place", "cancel"]
+    pool.assert_once(target)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_of_an_order_that_has_ended_is_refused_and_sends_nothing(
+    pool: Pool, venue: Product
+) -> None:
+    filled, cancelled = venue.order("filled", price=None, type="market"), venue.order("cancelled")
+    first, second = venue.cancels("first", "cancelled"), venue.cancels("second", "cancelled")
+    of_filled = venue.cancels("of-filled", "filled")
+    async with pool.working(venue):
+        pool.send(filled, cancelled)
+        await pool.outcome(cancelled)
+        pool.send(first, second, of_filled)
+        await pool.ended(venue)
+    assert reason_code(pool, of_filled) == "target_closed"
+    assert reason_code(pool, second) == "target_closed"
+    pool.assert_never(second)
+    assert [one["kind"] for one in pool.paper.audit()] == ["place", "place", "cancel"]
+    pool.assert_once(filled)
+    pool.assert_once(cancelled)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_that_comes_after_an_unseen_fill_is_refused_and_brings_the_fill_home(
+    pool: Pool, venue: Product
+) -> None:
+    target, cancel = venue.order("target"), venue.cancels("cancel", "target")
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.fill(target, venue)
+        pool.send(cancel)
+        assert (await pool.outcome(cancel)).status is OrderStatus.REJECTED
+    assert reason_code(pool, cancel) == "target_closed"
+    pool.assert_once(target)
+    pool.assert_told(cancel)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_of_an_order_cancelled_by_hand_is_done(pool: Pool, venue: Product) -> None:
+    target, cancel = venue.order("target"), venue.cancels("cancel", "target")
+    async with pool.working(venue) as worker:
+        pool.send(target)
+        await pool.outcome(target)
+        await worker.exchange.cancel_all("main", venue.symbol, worker.exchange.now_ms())
+        pool.send(cancel)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+    pool.assert_once(target)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_cancel_or_amend_of_an_order_nobody_placed_is_refused_with_what_to_check(
+    pool: Pool, venue: Product
+) -> None:
+    target = venue.order("target")
+    elsewhere = venue.cancels("elsewhere", "target", account="alt")
+    cancel, amend = venue.cancels("cancel", "no-such"), venue.amends("amend", "no-such", price=1)
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(cancel, amend, elsewhere)
+        await pool.ended(venue)
+    for command in (cancel, amend, elsewhere):
+        assert reason_code(pool, command) == "target_unknown"
+        pool.assert_never(command)
+    pool.assert_once(target)
+    assert len(pool.open_on_book(venue)) == 1
+
+
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize(("fault", "details"), LOST)
+async def test_a_cancel_ends_with_the_order_off_the_book_after(
+    pool: Pool, venue: Product, fault: str, details: dict[str, Any]
+) -> None:
+    target, cancel, following = venue.order("target"), venue.cancels("cancel", "target"), venue.order("next")
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.paper.fault(venue.cancel, fault, count=1, **details)
+        pool.send(cancel, following)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+        await pool.outcome(following)
+    assert sum(one["executed"] for one in pool.arrived(target, "cancel")) == 1
+    pool.assert_once(target)
+    pool.assert_once(following)
+    pool.assert_told(cancel)
+    assert len(pool.open_on_book(venue)) == 1
+
+
+async def test_a_cancel_reaches_an_exchange_that_was_down(pool: Pool) -> None:
+    target, cancel = USDM.order("target"), USDM.cancels("cancel", "target")
+    async with pool.working():
+        pool.send(target)
+        await pool.outcome(target)
+        pool.paper.kill()
+        pool.send(cancel)
+        await pool.status(cancel, OrderStatus.SUBMITTED)
+        pool.paper.start()
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+    pool.assert_once(target)
+
+
+async def test_a_cancel_that_never_takes_effect_is_given_up_with_proof(pool: Pool) -> None:
+    target, cancel, following = USDM.order("target"), USDM.cancels("cancel", "target"), USDM.order("next")
+    pool.paper.fault(USDM.cancel, "error_before", status=503)
+    async with pool.working():
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(cancel, following)
+        order = await pool.outcome(cancel)
+        await pool.outcome(following)
+    assert (order.status, order.attempts) == (OrderStatus.FAILED, 3)
+    assert reason_code(pool, cancel) == "given_up"
+    pool.assert_once(target)
+    pool.assert_once(following)
+
+
+async def test_a_cancel_that_the_exchange_calls_done_without_effect_is_not_sent_for_ever(pool: Pool) -> None:
+    """The reply to a conditional order's cancel says nothing of the order, so it has to be looked at."""
+    target = USDM.order("target", **CONDITIONAL[0].values[0])  # type: ignore[arg-type]
+    cancel = USDM.cancels("cancel", "target")
+    done = '{"algoId":1,"clientAlgoId":"x","code":"200","msg":"success"}'
+    async with pool.working():
+        pool.send(target)
+        await pool.outcome(target)
+        pool.paper.fault("^DELETE /fapi/v1/algoOrder$", "verbatim", body=done)
+        pool.send(cancel)
+        order = await pool.outcome(cancel)
+    assert order.status is OrderStatus.FAILED
+    assert pool.paper.faults()[0]["struck"] == 3
+    pool.assert_once(target)
+
+
+# Amend, in place
+
+
+@pytest.mark.parametrize(("fault", "details"), [pytest.param("", {}, id="nothing wrong"), *LOST])
+async def test_an_amend_in_place_changes_the_order_once_after(
+    pool: Pool, fault: str, details: dict[str, Any]
+) -> None:
+    target, following = USDM.order("target"), USDM.order("next")
+    amend = USDM.amends("amend", "target", price=51_000, amount="0.02")
+    async with pool.working():
+        pool.send(target)
+        await pool.outcome(target)
+        if fault:
+            pool.paper.fault(USDM.amend, fault, count=1, **details)
+        pool.send(amend, following)
+        assert (await pool.outcome(amend)).status is OrderStatus.DONE
+        await pool.outcome(following)
+    [booked] = pool.on_book(target)
+    assert Decimal(booked["price"]) == 51_000
+    assert Decimal(booked["quantity"]) == Decimal("0.02")
+    assert booked["amendments"] == 1
+    pool.assert_once(target)
+    pool.assert_told(amend)
+    pool.assert_once(following)
+
+
+async def test_an_amend_in_place_whose_effect_is_seen_late_is_still_done(pool: Pool) -> None:
+    """Every reply is lost and every look comes after the fact: not given up while it may have happened."""
+    target, amend = USDM.order("target"), USDM.amends("amend", "target", price=51_000)
+    async with pool.working():
+        pool.send(target)
+        await pool.outcome(target)
+        pool.paper.fault(USDM.amend, "error_before", count=2, status=503)
+        pool.paper.fault(USDM.amend, "drop_after", count=1)
+        pool.send(amend)
+        order = await pool.outcome(amend)
+    assert order.status is OrderStatus.DONE
+    assert order.attempts == 3
+    pool.assert_once(target)
+
+
+async def test_an_amend_in_place_replayed_after_its_effect_was_noted_is_done(pool: Pool) -> None:
+    target, amend = USDM.order("target"), USDM.amends("amend", "target", price=51_000)
+    async with pool.dying() as worker:
+        pool.send(target)
+        await pool.outcome(target)
+        cut_off_before_the_end_of(pool, worker, amend)
+        pool.send(amend)
+        await pool.until(lambda: pool.record(target).price == 51_000, "the target's new price")  # type: ignore[union-attr]
+    async with pool.working():
+        assert (await pool.outcome(amend)).status is OrderStatus.DONE
+    pool.assert_once(target)
+    assert pool.on_book(target)[0]["amendments"] == 1
+
+
+def cut_off_before_the_end_of(pool: Pool, worker: Any, intent: Intent) -> None:
+    """Let the worker stand still when it is about to write that this intent has ended."""
+    identifier, run = pool.client_order_id(intent), worker.runner.run
+
+    async def running(name: str, keys: Any, arguments: Any) -> Any:
+        if name == "transition" and arguments[0] == identifier and "finish" in arguments:
+            await asyncio.Event().wait()
+        return await run(name, keys, arguments)
+
+    worker.runner.run = running
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_an_amend_of_an_order_that_filled_unseen_is_refused(pool: Pool, venue: Product) -> None:
+    target, amend = venue.order("target"), venue.amends("amend", "target", price=51_000)
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.fill(target, venue)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.REJECTED
+    assert pool.placed(amend) == []
+    pool.assert_once(target)
+    pool.assert_told(amend)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"amount": "0.00001"}, id="below the least amount"),
+        pytest.param({"price": "1"}, id="a price the venue never takes"),
+        pytest.param({"amount": "100000"}, id="an absurd amount"),
+        pytest.param({"price": "50000"}, id="no change at all"),
+    ],
+)
+async def test_an_amend_that_can_not_stand_leaves_the_order_as_it_is(
+    pool: Pool, venue: Product, change: dict[str, str]
+) -> None:
+    target, amend = venue.order("target"), venue.amends("amend", "target", **change)
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.FAILED
+    [booked] = pool.on_book(target)
+    assert booked["status"] == "NEW"
+    pool.assert_once(target)
+    pool.assert_never(amend)
+
+
+# Amend, by replacement
+
+
+async def test_an_amend_by_replacement_cancels_then_places_the_rest(pool: Pool) -> None:
+    target = SPOT.order("target")
+    amend = SPOT.amends("amend", "target", amount="0.02", price=49_000)
+    async with pool.working(SPOT):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.fill_partly(SPOT)
+        filled = Decimal(pool.on_book(target)[0]["executed_quantity"])
+        assert filled > 0
+        pool.send(amend)
+        order = await pool.outcome(amend)
+    assert order.status is OrderStatus.ACTIVE
+    assert order.amount == Decimal("0.02") - filled
+    assert order.price == 49_000
+    assert [one["kind"] for one in pool.paper.audit()] == ["place", "cancel", "place"]
+    pool.assert_once(target)
+    pool.assert_once(amend)
+    replaced = pool.record(target)
+    assert replaced is not None
+    assert replaced.successor == "amend"
+
+
+@pytest.mark.parametrize("step", ["cancel", "place"])
+@pytest.mark.parametrize(("fault", "details"), LOST)
+async def test_a_replacement_is_placed_once_after(
+    pool: Pool, step: str, fault: str, details: dict[str, Any]
+) -> None:
+    target, amend, following = (
+        SPOT.order("target"),
+        SPOT.amends("amend", "target", price=49_000),
+        SPOT.order("next"),
+    )
+    async with pool.working(SPOT):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.paper.fault(SPOT.cancel if step == "cancel" else SPOT.place, fault, count=1, **details)
+        pool.send(amend, following)
+        assert (await pool.outcome(amend)).status is OrderStatus.ACTIVE
+        await pool.outcome(following)
+    pool.assert_once(target)
+    pool.assert_once(amend)
+    pool.assert_once(following)
+    assert len(pool.open_on_book(SPOT)) == 2
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_an_amend_of_an_amended_order_and_a_cancel_act_on_what_stands_there_now(
+    pool: Pool, venue: Product
+) -> None:
+    target = venue.order("target")
+    first, second = (
+        venue.amends("first", "target", price=51_000),
+        venue.amends("second", "target", price=52_000),
+    )
+    cancel = venue.cancels("cancel", "target")
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(first, second)
+        await pool.ended(venue)
+        [standing] = pool.open_on_book(venue)
+        assert Decimal(standing["price"]) == 52_000
+        pool.send(cancel)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+    assert pool.open_on_book(venue) == []
+    pool.assert_once(target)
+    if venue is SPOT:
+        pool.assert_once(first)
+        pool.assert_once(second)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_the_total_of_a_second_amend_counts_what_was_filled_before_the_first(
+    pool: Pool, venue: Product
+) -> None:
+    """0.01 of which some filled, amended twice: in the end all fills together are the total last asked for."""
+    target = venue.order("target", amount="0.1")
+    first, second = (
+        venue.amends("first", "target", amount="0.2"),
+        venue.amends("second", "target", amount="0.3"),
+    )
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.fill_partly(venue)
+        pool.send(first)
+        await pool.outcome(first)
+        pool.fill_partly(venue)
+        pool.send(second)
+        await pool.outcome(second)
+    booked = [one for intent in (target, first, second) for one in pool.on_book(intent)]
+    filled = sum(Decimal(one["executed_quantity"]) for one in booked)
+    [standing] = pool.open_on_book(venue)
+    left = Decimal(standing["quantity"]) - Decimal(standing["executed_quantity"])
+    assert filled > 0
+    assert filled + left == Decimal("0.3")
+
+
+async def test_an_amend_down_to_what_has_filled_ends_the_order_there(pool: Pool) -> None:
+    target, amend = SPOT.order("target", amount="0.1"), SPOT.amends("amend", "target", amount="0.001")
+    async with pool.working(SPOT):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.fill_partly(SPOT)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.DONE
+    assert pool.open_on_book(SPOT) == []
+    assert pool.placed(amend) == []
+    pool.assert_once(target)
+
+
+async def test_a_fill_seen_by_others_while_it_is_replaced_does_not_stop_the_replacement(pool: Pool) -> None:
+    """The sync writes the target's record at the very moment at which the amend wants to."""
+    target, amend = SPOT.order("target"), SPOT.amends("amend", "target", price=49_000)
+    async with pool.working(SPOT) as worker:
+        pool.send(target)
+        await pool.outcome(target)
+        interfering(pool, worker, target)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.ACTIVE
+    pool.assert_once(amend)
+
+
+def interfering(pool: Pool, worker: Any, target: Intent) -> None:
+    """Raise the version of the target's record behind the back of whoever reads it as CANCELED."""
+    key = pool.keys(SPOT).order(pool.client_order_id(target))
+    done: list[int] = []
+    advance = worker.exchange.cancel
+
+    async def cancel(*arguments: Any) -> Any:
+        report = await advance(*arguments)
+
+        def later() -> None:
+            record = pool.record(target)
+            if record is not None and record.status is OrderStatus.CANCELED and not done:
+                done.append(1)
+                pool.client.hincrby(key, "version", 1)
+
+        patch_write(worker, later)
+        return report
+
+    worker.exchange.cancel = cancel
+
+
+def patch_write(worker: Any, before_write: Any) -> None:
+    run = worker.runner.run
+
+    async def running(name: str, *rest: Any) -> Any:
+        if name == "transition":
+            before_write()
+        return await run(name, *rest)
+
+    worker.runner.run = running
+
+
+# Conditional orders
+
+
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("fields", CONDITIONAL)
+async def test_conditional_orders_are_placed_amended_and_cancelled(
+    pool: Pool, venue: Product, fields: dict[str, Any]
+) -> None:
+    target, amend = venue.order("target", **fields), venue.amends("amend", "target", amount="0.02")
+    cancel = venue.cancels("cancel", "target")
+    async with pool.working(venue):
+        pool.send(target)
+        assert (await pool.outcome(target)).status is OrderStatus.ACTIVE
+        pool.assert_once(target)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.ACTIVE
+        [standing] = pool.open_on_book(venue)
+        assert Decimal(standing["quantity"]) == Decimal("0.02")
+        assert Decimal(standing["trigger_price"]) == Decimal(fields["trigger_price"])
+        pool.assert_once(amend)
+        pool.send(cancel)
+        assert (await pool.outcome(cancel)).status is OrderStatus.DONE
+    assert pool.open_on_book(venue) == []
+    pool.assert_once(target)
+    pool.assert_once(amend)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_conditional_order_whose_reply_was_lost_is_found_in_its_own_book(
+    pool: Pool, executed: bool
+) -> None:
+    target = USDM.order("target", **CONDITIONAL[0].values[0])  # type: ignore[arg-type]
+    pool.paper.fault("^POST /fapi/v1/algoOrder$", "hang", count=1, executed=executed)
+    async with pool.working():
+        pool.send(target)
+        assert (await pool.outcome(target)).status is OrderStatus.ACTIVE
+    pool.assert_once(target)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_a_price_for_an_order_that_has_none_is_refused_and_the_order_stands(
+    pool: Pool, venue: Product
+) -> None:
+    fields: Any = CONDITIONAL[0].values[0]
+    target, amend = venue.order("target", **fields), venue.amends("amend", "target", price=64_000)
+    async with pool.working(venue):
+        pool.send(target)
+        await pool.outcome(target)
+        pool.send(amend)
+        assert (await pool.outcome(amend)).status is OrderStatus.FAILED
+    assert len(pool.open_on_book(venue)) == 1
+    pool.assert_never(amend)
+    pool.assert_once(target)
+
+
+# Cancel all
+
+
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize(
+    ("fault", "details"),
+    [
+        pytest.param("", {}, id="nothing wrong"),
+        pytest.param("drop_after", {}, id="executed, then a dropped connection"),
+        pytest.param("error_before", {"status": 503}, id="a 503"),
+    ],
+)
+async def test_cancel_all_clears_the_symbol_and_nothing_else_and_nothing_placed_after_it(
+    pool: Pool, venue: Product, fault: str, details: dict[str, Any]
+) -> None:
+    fields: Any = CONDITIONAL[0].values[0]
+    plain, stop = venue.order("plain"), venue.order("stop", **fields)
+    other = venue.order("other", symbol=venue.symbol.replace("BTC", "ETH"), price=2_500, amount="0.1")
+    everything, after = venue.cancels_all("everything"), venue.order("after")
+    route = r"^DELETE /(api/v3/openOrders|fapi/v1/allOpenOrders)$"
+    async with pool.working(venue):
+        pool.send(plain, stop, other)
+        await pool.ended(venue)
+        if fault:
+            pool.paper.fault(route, fault, count=1, **details)
+        pool.send(everything, after)
+        assert (await pool.outcome(everything)).status is OrderStatus.DONE
+        await pool.outcome(after)
+    open_ids = {one.get("client_order_id") for one in pool.open_on_book(venue)}
+    assert open_ids == {pool.client_order_id(other), pool.client_order_id(after)}
+    for intent in (plain, stop, other, after):
+        pool.assert_once(intent)
+    pool.assert_told(everything)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+async def test_cancel_all_that_is_given_up_leaves_no_request_behind_that_could_hit_later_orders(
+    pool: Pool, venue: Product
+) -> None:
+    """A try whose reply was lost may be on its way still: what the lane places next must not meet it."""
+    everything, after = venue.cancels_all("everything"), venue.order("after")
+    route = r"^DELETE /(api/v3/openOrders|fapi/v1/allOpenOrders)$"
+    pool.paper.fault(route, "error_before", count=3, status=503)
+    async with pool.working(venue):
+        pool.send(everything, after)
+        await pool.outcome(everything)
+        placed_at = (await pool.outcome(after)).times.sent_at
+    order = pool.record(everything)
+    assert order is not None
+    assert (order.status, order.attempts) == (OrderStatus.FAILED, 3)
+    assert placed_at > order.executable_until
+    assert pool.open_on_book(venue)
+    pool.assert_once(after)
+
+
+# Reduce-only
+
+
+async def test_a_reduce_only_order_reduces_and_never_opens(pool: Pool) -> None:
+    opening = USDM.order("opening", price=None, type="market", amount="0.02")
+    reducing = USDM.order("reducing", price=None, type="market", side="sell", reduce_only=True)
+    wrong_side = USDM.order("wrong-side", price=None, type="market", reduce_only=True)
+    async with pool.working():
+        pool.send(opening)
+        await pool.outcome(opening)
+        pool.send(reducing, wrong_side)
+        await pool.ended()
+    pool.assert_once(reducing)
+    pool.assert_never(wrong_side)
+    [position] = pool.paper.accounts()["main"]["positions"].values()
+    assert Decimal(position["amount"]) == Decimal("0.01")
+
+
+async def test_a_reduce_only_order_where_there_are_none_is_refused_unsent(pool: Pool) -> None:
+    intent = SPOT.order("intent", side="sell", price=70_000, reduce_only=True)
+    async with pool.working(SPOT):
+        pool.send(intent)
+        await pool.outcome(intent)
+    pool.assert_never(intent)
+    assert pool.arrived(intent, "place") == []
