@@ -42,6 +42,14 @@ class LeaseLost(Exception):
         super().__init__(f"worker {worker_id}: {LEASE_LOST_MESSAGE}")
 
 
+class RedisForgot(LeaseLost):
+    """Redis may have rolled back what this worker gave up, and hold it the owner of a lane that it no longer runs: the
+    id must leave the pool, so that every lane it owns there becomes free."""
+
+    def __str__(self) -> str:
+        return "Redis was restarted or failed over: this worker gives back what it owns there and starts over"
+
+
 class Hold(Struct, frozen=True, kw_only=True):
     """One lane's head entry, in the hands of this worker: nobody else may send for this lane.
 
@@ -155,6 +163,7 @@ class Dispatcher:
 
         Raises:
             LeaseLost: the lease has ended; nothing was given.
+            RedisForgot: Redis was restarted or failed over since this worker joined.
             redis.exceptions.RedisError: no answer; what it may have given has been released again.
         """
         self._grant += 1
@@ -175,17 +184,20 @@ class Dispatcher:
                     READ_COUNT,
                 ],
             )
-        except REPLY_LOST:
+        except (RedisError, OSError):
+            # A script that failed halfway (a foreign value under one of our keys) has given lanes all the same.
             await self._release_grant(self._grant)
             raise
         if answer[0] != b"ok":
             raise LeaseLost(self.worker_id)
-        self._joined = True
         failpoints.reach("take.answered")
         self._renewed(asked_at)
         _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, *runs = answer
         self._clock_offset_ms = int(now) - int(asked_at * 1000)
-        self.doubt = Doubt(int(doubt_from), int(doubt_before))
+        doubt = Doubt(int(doubt_from), int(doubt_before))
+        if self._joined and doubt != self.doubt:
+            raise RedisForgot(self.worker_id)
+        self._joined, self.doubt = True, doubt
         holds = [read_run(run, self.owner()) for run in runs]
         return Taken(
             runs=tuple(hold for hold in holds if hold is not None),

@@ -61,7 +61,9 @@ def repeat_command(name: str, options: Options) -> str:
 )
 @click.option("--only", default="", help="`death`, `zombie`: only the cells whose name contains this.")
 @click.option(
-    "--logs", type=click.Path(path_type=Path, file_okay=False), help="Keep what the processes write in this folder."
+    "--logs",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what the processes write in this folder.",
 )
 @click.option(
     "--json", "machine", is_flag=True, help="The last line of stdout is one JSON object; the rest: stderr."

@@ -28,7 +28,7 @@ from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_set
 from common.exchange import forbidden_params, open_exchange
 from common.exchange.base import ExchangeFailure
 from common.journal import Journal
-from common.lanes import Dispatcher, LeaseLost
+from common.lanes import Dispatcher, LeaseLost, RedisForgot
 from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
 from common.markets import Markets, load, publish
@@ -38,7 +38,7 @@ from common.venue_limits import venue_limits
 from orderlane.connection import connect_async
 from orderlane.keys import Keys, exchanges_key
 from workers.desk import Desk, LanePolicy, log
-from workers.life import Life
+from workers.life import Life, cancel_all
 from workers.rules import MarketRules
 from workers.throttle import SharedThrottle
 
@@ -87,9 +87,7 @@ class ExchangeWorker:
                 try:
                     await self._live()
                 finally:
-                    for task in background:
-                        task.cancel()
-                    await asyncio.gather(*background, return_exceptions=True)
+                    await cancel_all(background)
         finally:
             await self._close()
 
@@ -106,6 +104,9 @@ class ExchangeWorker:
             log.info("joining the pool")
             try:
                 await life.run()
+            except RedisForgot as error:
+                log.warning(str(error), extra={"worker": desk.dispatcher.worker_id})
+                await life.leave()
             except LeaseLost as error:
                 log.warning(str(error), extra={"worker": desk.dispatcher.worker_id})
             except Exception as error:  # noqa: BLE001 - whatever it was, the next life starts clean

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -17,6 +18,8 @@ from common import failpoints
 from common.lanes import RETRY_SECONDS, Hold, LeaseLost, Taken
 from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
+
+CANCEL_AGAIN_SECONDS: Final = 0.2
 
 
 class Life:
@@ -49,17 +52,17 @@ class Life:
                 self._lost.result()
         finally:
             stopping.cancel()
-            await _cancel(loops)
+            await cancel_all(loops)
             if not self._desk.stopping.is_set():
-                await _cancel(self._running)
+                await cancel_all(self._running)
 
     async def shut_down(self, grace_seconds: float) -> None:
         """Let requests under way finish (up to the grace time), leave the rest as it is, and give every lane back."""
         idle = [task for task in self._running if task not in self._desk.in_request]
-        await _cancel(idle)
+        await cancel_all(idle)
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
-        await _cancel(self._running)
+        await cancel_all(self._running)
         await self.leave()
 
     async def leave(self) -> None:
@@ -147,8 +150,16 @@ def _later(one: str, other: str) -> str:
     return max(one, other, key=lambda text: tuple(int(part) for part in text.split("-")))
 
 
-async def _cancel(tasks: Any) -> None:
-    pending = list(tasks)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end, however often it takes.
+
+    Before Python 3.12 `asyncio.wait_for`, in which redis-py sends, returns its result instead of a cancellation that
+    comes at that very moment: the task then goes on as if nobody had asked it to stop.
+    """
+    every = list(tasks)
+    pending = set(every)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*every, return_exceptions=True)

@@ -82,6 +82,11 @@ def with_doubt(desk: Desk, hold: Hold, known: Order) -> Order:
 
 async def _ask_before_sending(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
     """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
+    shaped = desk.rules.normalize(intent, None)
+    if isinstance(shaped, Refusal) and shaped.reason.code == "unknown_symbol":  # it can't even be asked for
+        return await finish_with(
+            desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, shaped.reason
+        )
     fresh = msgspec.structs.replace(start_order(desk, hold, intent), trigger_price=intent.trigger_price)
     order = begun(desk, fresh, at_ms=0)
     if desk.exchange.receive_window_ms is not None:

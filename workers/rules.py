@@ -63,4 +63,4 @@ def _as_request(target: Order, placed: PlaceOrder, policy: NormalizerPolicy) -> 
 
 
 def _unknown(error: UnknownSymbol) -> Refusal:
-    return Refusal(Reason(code="unknown_symbol", message=str(error.args[0]) if error.args else str(error)))
+    return Refusal(Reason(code="unknown_symbol", message=error.message))

@@ -212,7 +212,8 @@ def test_a_job_under_way_is_cut_short_when_the_worker_is_told_to_stop(
         begun.set()
         await asyncio.Event().wait()
 
-    tasks.serve(lambda name, due_at_ms: thread.run(endless()))
+    returned: list[None] = []
+    tasks.serve(lambda name, due_at_ms: returned.append(thread.run(endless())))
     for _ in range(2):
         enqueue(queue, PLAN)
     worker = rq_worker(settings, connection, on_stop=thread.cut_short)
@@ -234,6 +235,7 @@ def test_a_job_under_way_is_cut_short_when_the_worker_is_told_to_stop(
         stopper.join()
         tasks.serve(None)
         thread.close(nothing())
+    assert returned == [None], "it was ended by rq's time limit"
     assert queue.count == 1, "the second job was to wait for another worker"
 
 

@@ -22,6 +22,7 @@ from common.exchange.base import ExchangeFailure
 from common.telemetry import log_context
 from workers.jobs.open_exchange import OpenExchange
 from workers.jobs.plan import JobPlan
+from workers.jobs.time_limit import within
 
 log: Final = logging.getLogger("orderlane.jobs")
 
@@ -51,13 +52,16 @@ async def claim_period(one: OpenExchange, plan: JobPlan, late_ms: int = 0) -> bo
     )
 
 
+async def _claim_and_run(one: OpenExchange, plan: JobPlan, body: Body, late_ms: int) -> None:
+    if await claim_period(one, plan, late_ms):
+        await body(one, plan)
+
+
 async def _run_one(one: OpenExchange, plan: JobPlan, body: Body, late_ms: int) -> None:
     with log_context(exchange=one.name, job=plan.name.value):
         started_at = time.monotonic()
         try:
-            if await claim_period(one, plan, late_ms):
-                async with asyncio.timeout(plan.run_seconds):
-                    await body(one, plan)
+            await within(plan.run_seconds, _claim_and_run(one, plan, body, late_ms))
         except TimeoutError:
             log.warning(
                 "a job ran out of its time", extra={"ms": int((time.monotonic() - started_at) * 1000)}

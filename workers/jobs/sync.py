@@ -23,6 +23,7 @@ from orderlane.orders import Order
 from workers.jobs.matching import compare, next_to_ask, reference_to
 from workers.jobs.open_exchange import LEAST_URGENT, OpenExchange
 from workers.jobs.plan import JobPlan
+from workers.jobs.time_limit import within
 from workers.jobs.trimming import redis_now_ms
 
 log: Final = logging.getLogger("orderlane.jobs")
@@ -72,8 +73,7 @@ async def sync_open_orders(one: OpenExchange, plan: JobPlan) -> None:
 async def _run_account(one: OpenExchange, account: str, seconds: float) -> Synced:
     synced = Synced()
     try:
-        async with asyncio.timeout(seconds):
-            await sync_account(one, account, synced)
+        await within(seconds, sync_account(one, account, synced))
     except TimeoutError:
         synced.failed += 1
         log.warning("an account's sync ran out of its time", extra={"account": account, "seconds": seconds})

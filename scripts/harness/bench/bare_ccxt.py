@@ -28,7 +28,11 @@ def open_client(url: str, account: str) -> Any:
             "apiKey": f"paper-{account}-key",
             "secret": f"paper-{account}-secret",
             "enableRateLimit": False,
-            "options": {"fetchMarkets": {"types": ["linear"]}, "fetchCurrencies": False, "fetchMargins": False},
+            "options": {
+                "fetchMarkets": {"types": ["linear"]},
+                "fetchCurrencies": False,
+                "fetchMargins": False,
+            },
         }
     )
     client.urls["api"] = {

@@ -170,7 +170,9 @@ async def serve(exchange: Exchange, delay_seconds: float, ready: Callable[[int],
 
 
 @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
-@click.option("--port-file", type=click.Path(path_type=Path), required=True, help="Where the port is written.")
+@click.option(
+    "--port-file", type=click.Path(path_type=Path), required=True, help="Where the port is written."
+)
 @click.option("--delay-ms", default=0.0, help="How long an order takes to be answered.")
 @click.option("--status", type=click.Choice(["FILLED", "NEW"]), default="FILLED", help="What orders become.")
 @click.option("--symbols", default=64, help="How many symbols are listed.")

@@ -36,7 +36,7 @@ def fill_with_finished(stage: Stage, client_order_id: str, events: list[bytes], 
             str(first),
             str(min(first + PAGE, count) - 1),
             str(RETENTION_MS),
-            *events,  # type: ignore[arg-type]
+            *events,
         )
 
 

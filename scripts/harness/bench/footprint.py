@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from scripts.harness.bench.load import append, payloads
 from scripts.harness.bench.measures import Result, bounded, seen
 from scripts.harness.bench.processes import Child, cpu_seconds, usage_of, wait_until
-from scripts.harness.bench.stage import Shape, Stage
+from scripts.harness.bench.stage import Shape, Site, Stage, shape_for
 
 ORDER_BYTES = 2048
 WAITING_LANES = 10_000
@@ -18,14 +19,15 @@ IDLE_REQUESTS = 3.0
 START_SECONDS = 1.5
 VENUE_SYMBOLS = 500
 """About as many as Binance lists among its USDⓈ-M futures: their rules are read at the start."""
+IDLE_LANES = 16
 SETTLE_SECONDS = 2.0
 SLOW_MS = 2_000.0
 
 
-def open_order_memory(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+def open_order_memory(repeats: int, orders: int) -> Result:
     """Measure 6."""
     held, with_events, lengths = [], [], []
-    with Stage(Shape(status="NEW", delay_ms=delay_ms)) as stage:
+    with Stage(Shape(status="NEW")) as stage:
         for _ in range(repeats):
             stage.clear()
             _place_all(stage, 64, 0, "w")
@@ -37,7 +39,7 @@ def open_order_memory(repeats: int, orders: int, *, paper: bool, delay_ms: float
             held.append((_memory(stage) - before) / orders)
             with_events.append((after_with_events - before) / orders)
             some = next(iter(stage.redis.scan_iter(f"{stage.keys.prefix_order}*")))
-            lengths.append(float(len(stage.redis.hget(some, "record") or b"")))  # type: ignore[arg-type]
+            lengths.append(float(len(stage.redis.hget(some, "record") or b"")))
     return Result(
         number=6,
         counted=[bounded("memory of an open order", held, ORDER_BYTES, "bytes")],
@@ -48,7 +50,7 @@ def open_order_memory(repeats: int, orders: int, *, paper: bool, delay_ms: float
     )
 
 
-def waiting_lanes_memory(repeats: int, *, paper: bool, delay_ms: float) -> Result:
+def waiting_lanes_memory(repeats: int) -> Result:
     """Measure 7: every lane is in the worker's hands, and waits for one of its few requests."""
     grown, idle = [], []
     shape = Shape(symbols=1000, accounts=WAITING_LANES // 1000, lanes=WAITING_LANES, delay_ms=SLOW_MS)
@@ -62,7 +64,7 @@ def waiting_lanes_memory(repeats: int, *, paper: bool, delay_ms: float) -> Resul
                 before = usage_of(worker.pid).memory_bytes
                 append(stage, payloads(stage, WAITING_LANES, WAITING_LANES, "m"))
                 wait_until(
-                    lambda: int(stage.redis.hlen(stage.keys.owners)) >= WAITING_LANES * 0.95,  # type: ignore[arg-type]
+                    lambda: int(stage.redis.hlen(stage.keys.owners)) >= WAITING_LANES * 0.95,
                     "taking every lane",
                     60,
                     worker,
@@ -79,10 +81,10 @@ def waiting_lanes_memory(repeats: int, *, paper: bool, delay_ms: float) -> Resul
     )
 
 
-def idle_cost(repeats: int, seconds: float, *, paper: bool, delay_ms: float) -> Result:
+def idle_cost(repeats: int, seconds: float, site: Site) -> Result:
     """Measure 8."""
     percents, requests = [], []
-    with Stage(Shape(paper=paper, symbols=16, delay_ms=delay_ms)) as stage:
+    with Stage(shape_for(site, IDLE_LANES)) as stage:
         worker = stage.start_worker()
         stage.wait_until_joined(1, worker)
         time.sleep(SETTLE_SECONDS)
@@ -101,10 +103,10 @@ def idle_cost(repeats: int, seconds: float, *, paper: bool, delay_ms: float) -> 
     )
 
 
-def start_time(repeats: int, *, paper: bool, delay_ms: float) -> Result:
+def start_time(repeats: int) -> Result:
     """Measure 9."""
     first, later = [], []
-    with Stage(Shape(symbols=VENUE_SYMBOLS, delay_ms=delay_ms)) as stage:
+    with Stage(Shape(symbols=VENUE_SYMBOLS)) as stage:
         for _ in range(repeats):
             stage.clear()
             first.append(_start_seconds(stage))
@@ -138,7 +140,8 @@ class Overheard:
         self._thread.join()
 
     def _listen(self) -> None:
-        with self._stage.redis.monitor() as monitor:
+        client: Any = self._stage.redis  # its `monitor` has no types
+        with client.monitor() as monitor:
             self._ready.set()
             for heard in monitor.listen():
                 if heard["command"].startswith("ECHO"):
@@ -156,7 +159,7 @@ def _place_all(stage: Stage, count: int, offset: int, prefix: str) -> None:
 
 
 def _memory(stage: Stage) -> int:
-    found: dict[str, int] = stage.redis.info("memory")  # type: ignore[assignment]
+    found: dict[str, int] = stage.redis.info("memory")
     return int(found["used_memory"])
 
 

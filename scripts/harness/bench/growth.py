@@ -14,11 +14,11 @@ SYMBOLS = 1000
 LANE_COUNTS = (10, 1_000, 20_000)
 
 
-def grown(repeats: int, orders: int, finished: Sequence[int], *, paper: bool, delay_ms: float) -> Result:
+def grown(repeats: int, orders: int, finished: Sequence[int]) -> Result:
     """Measure 11."""
     by_finished: dict[int, list[Run]] = {size: [] for size in finished}
     by_lanes: dict[int, list[Run]] = {size: [] for size in LANE_COUNTS}
-    shape = Shape(symbols=SYMBOLS, accounts=LANE_COUNTS[-1] // SYMBOLS, delay_ms=delay_ms)
+    shape = Shape(symbols=SYMBOLS, accounts=LANE_COUNTS[-1] // SYMBOLS)
     with Stage(shape) as stage:
         for _ in range(repeats):
             for size in finished:

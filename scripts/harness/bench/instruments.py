@@ -61,7 +61,8 @@ def exchange_info(count: int) -> bytes:
     info = load_market(PRODUCT).exchange_info
     model: dict[str, Any] = next(one for one in info["symbols"] if one["symbol"] == COPIED)
     symbols = [
-        {**model, "symbol": f"{base}{QUOTE}", "pair": f"{base}{QUOTE}", "baseAsset": base} for base in copies(count)
+        {**model, "symbol": f"{base}{QUOTE}", "pair": f"{base}{QUOTE}", "baseAsset": base}
+        for base in copies(count)
     ]
     return msgspec.json.encode({**info, "symbols": symbols})
 

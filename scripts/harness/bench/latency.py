@@ -14,7 +14,7 @@ from orderlane.identity import client_order_id
 from orderlane.keys import INTENT_FIELD
 from scripts.harness.bench.load import payloads
 from scripts.harness.bench.measures import Result, compared, seen
-from scripts.harness.bench.stage import EXCHANGE, POOL, Shape, Stage
+from scripts.harness.bench.stage import EXCHANGE, POOL, Site, Stage, shape_for
 from scripts.harness.bench.statistics import percentile
 from scripts.harness.bench.throughput import LANES, run_pool
 
@@ -25,10 +25,10 @@ TICK_SECONDS = 0.002
 SETTLE_SECONDS = 1.0
 
 
-def idle(repeats: int, samples: int, *, paper: bool, delay_ms: float) -> Result:
+def idle(repeats: int, samples: int, site: Site) -> Result:
     """Measure 3."""
     medians, tails, pings, blocking = [], [], [], []
-    with _stage(paper, delay_ms) as stage:
+    with Stage(shape_for(site, LANES)) as stage:
         for _ in range(repeats):
             latencies, round_trips = _idle_run(stage, samples)
             medians.append(percentile(latencies, 0.5))
@@ -38,7 +38,9 @@ def idle(repeats: int, samples: int, *, paper: bool, delay_ms: float) -> Result:
     return Result(
         number=3,
         counted=[
-            compared("XADD to the exchange, p50, beside a round trip of an asyncio client", medians, pings, "us")
+            compared(
+                "XADD to the exchange, p50, beside a round trip of an asyncio client", medians, pings, "us"
+            )
         ],
         explaining=[
             seen("XADD to the exchange, p99", tails, "us"),
@@ -47,10 +49,10 @@ def idle(repeats: int, samples: int, *, paper: bool, delay_ms: float) -> Result:
     )
 
 
-def loaded(repeats: int, samples: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+def loaded(repeats: int, samples: int, orders: int, site: Site) -> Result:
     """Measure 4."""
     medians, tails, loaded_medians, rates = [], [], [], []
-    with _stage(paper, delay_ms) as stage:
+    with Stage(shape_for(site, LANES)) as stage:
         for _ in range(repeats):
             latencies, _ = _idle_run(stage, samples)
             medians.append(percentile(latencies, 0.5))
@@ -67,11 +69,6 @@ def loaded(repeats: int, samples: int, orders: int, *, paper: bool, delay_ms: fl
             seen("half the greatest throughput", rates, "orders/s"),
         ],
     )
-
-
-def _stage(paper: bool, delay_ms: float) -> Stage:
-    symbols = 16 if paper else LANES
-    return Stage(Shape(symbols=symbols, accounts=LANES // symbols, paper=paper, delay_ms=delay_ms))
 
 
 def _idle_run(stage: Stage, samples: int) -> tuple[list[float], list[float]]:

@@ -79,7 +79,13 @@ def seen(name: str, values: list[float], unit: str, note: str = "") -> Figure:
     """Repeated values that stand for themselves; low and high in their own unit."""
     found: Spread = spread_of(values)
     return Figure(
-        name=name, ratio=None, ours=found.median, theirs=None, unit=unit, spread=(found.low, found.high), note=note
+        name=name,
+        ratio=None,
+        ours=found.median,
+        theirs=None,
+        unit=unit,
+        spread=(found.low, found.high),
+        note=note,
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -39,7 +40,10 @@ def usage_of(process_id: int) -> Usage:
         pages = int((folder / "statm").read_text().split()[1])
     except OSError as error:
         raise PoolFailed(f"process {process_id} can't be looked at in /proc: {error}") from None
-    user, system = int(after_name[11]), int(after_name[12])  # utime and stime of proc(5), counted after the name
+    user, system = (
+        int(after_name[11]),
+        int(after_name[12]),
+    )  # utime and stime of proc(5), counted after the name
     return Usage((user + system) / TICKS_PER_SECOND, pages * PAGE_BYTES)
 
 
@@ -119,10 +123,8 @@ class Child:
 
     def kill(self) -> None:
         """End it and all it started, at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.popen.wait()
         self._output.close()
 
@@ -130,10 +132,8 @@ class Child:
         """Ask it to end; end what is left of it after a while."""
         if self.popen.poll() is None:
             self.popen.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.popen.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def last_words(self, lines: int = 15) -> str:

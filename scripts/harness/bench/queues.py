@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from scripts.harness.bench.measures import Figure, Result, compared
 from scripts.harness.bench.processes import Child
-from scripts.harness.bench.stage import Shape, Stage
+from scripts.harness.bench.stage import Site, Stage, shape_for
 from scripts.harness.bench.throughput import LANES, Run, run_pool, watched
 from scripts.harness.processes import ROOT, PoolFailed
 
@@ -35,7 +35,8 @@ FORKS: Final = 8
 class Contender(Struct, frozen=True, kw_only=True):
     """One queue in one way to run it. `work` is the command of its worker, after the environment's own folder.
 
-    Its worker has as many jobs under way as ours has requests, or as many processes as help. `share` is the part of a run's jobs it is given: a slow one needs not as many for a rate.
+    Its worker has as many jobs under way as ours has requests, or as many processes as help. `share` is the part of
+    a run's jobs it is given: a slow one needs not as many for a rate.
     """
 
     name: str
@@ -128,20 +129,35 @@ def environment_of(name: str) -> Path:
     requirements = FOLDER / f"{name}.txt"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     cache = Path(os.environ.get(CACHE_VARIABLE) or ROOT / ".bench")
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / ".gitignore").write_text("*\n")
     folder = cache / name
     marker = folder / MADE
     if marker.exists() and marker.read_text() == wanted:
         return folder / "bin"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
     try:
         for command in (
             [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)],
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+                str(requirements),
+            ],
         ):
             subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS, cwd=folder.parent
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                cwd=folder.parent,
             )
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout or "").strip().splitlines()
@@ -156,7 +172,11 @@ def run_contender(stage: Stage, contender: Contender, binaries: Path, count: int
     """Enqueue all jobs, start the queue's worker, and watch the orders arrive."""
     stage.clear()
     environment = {
-        **{name: text for name, text in os.environ.items() if not name.startswith(("ORDERLANE_", "REDIS_", "PYTHON"))},
+        **{
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith(("ORDERLANE_", "REDIS_", "PYTHON"))
+        },
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(FOLDER),
         "BENCH_REDIS_URL": stage.redis_server.url,
@@ -179,12 +199,11 @@ def run_contender(stage: Stage, contender: Contender, binaries: Path, count: int
         stage.drop(worker)
 
 
-def beside_queues(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+def beside_queues(repeats: int, orders: int, site: Site) -> Result:
     """Measure 2."""
-    symbols = 16 if paper else LANES
     figures: list[Figure] = []
-    with Stage(Shape(symbols=symbols, accounts=LANES // symbols, paper=paper, delay_ms=delay_ms)) as stage:
-        version = tuple(int(part) for part in str(stage.redis.info("server")["redis_version"]).split(".")[:2])  # type: ignore[index]
+    with Stage(shape_for(site, LANES)) as stage:
+        version = _redis_version(stage)
         for contender in CONTENDERS:
             try:
                 if version < contender.needs_redis:
@@ -201,6 +220,11 @@ def beside_queues(repeats: int, orders: int, *, paper: bool, delay_ms: float) ->
         counted=[figure for figure in figures if figure.ratio is not None],
         explaining=[figure for figure in figures if figure.ratio is None],
     )
+
+
+def _redis_version(stage: Stage) -> tuple[int, ...]:
+    found: dict[str, str] = stage.redis.info("server")
+    return tuple(int(part) for part in found["redis_version"].split(".")[:2])
 
 
 def _beside(stage: Stage, contender: Contender, binaries: Path, repeats: int, orders: int) -> Figure:

@@ -22,9 +22,22 @@ from scripts.harness.processes import ROOT
 EXCHANGE: Final = "binance"
 POOL: Final = "bench"
 START_SECONDS: Final = 60.0
-NO_LIMIT: Final = {"weight_1m": "60000000/minute", "orders_10s": "10000000/10 seconds", "orders_1m": "60000000/minute"}
+NO_LIMIT: Final = {
+    "weight_1m": "60000000/minute",
+    "orders_10s": "10000000/10 seconds",
+    "orders_1m": "60000000/minute",
+}
 """So high that no bucket is ever asked to wait: limits are not what is measured, taking tokens is."""
+PAPER_SYMBOLS: Final = 16
+"""Of those the paper exchange lists; the rest of the lanes are on further accounts."""
 PAPER_LIMIT: Final = "60000000"
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What stands for the exchange: the paper exchange or the fast endpoint, which answers after `delay_ms`."""
+
+    paper: bool = False
+    delay_ms: float = 0.0
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +51,12 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     lanes: int = 256
     paper: bool = False
     """The paper exchange instead of the fast endpoint."""
+
+
+def shape_for(site: Site, lanes: int) -> Shape:
+    """A stage with so many lanes: on one account, or on several where the exchange lists fewer symbols."""
+    symbols = min(lanes, PAPER_SYMBOLS) if site.paper else lanes
+    return Shape(symbols=symbols, accounts=lanes // symbols, paper=site.paper, delay_ms=site.delay_ms)
 
 
 class Stage:
@@ -84,12 +103,14 @@ class Stage:
 
     @property
     def redis_pid(self) -> int:
-        found: dict[str, int] = self.redis.info("server")  # type: ignore[assignment]
+        found: dict[str, int] = self.redis.info("server")
         return int(found["process_id"])
 
     def environment(self) -> dict[str, str]:
         """What our processes find in their environment."""
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("ORDERLANE_", "REDIS_"))}
+        kept = {
+            name: text for name, text in os.environ.items() if not name.startswith(("ORDERLANE_", "REDIS_"))
+        }
         return {
             **kept,
             "PYTHONPATH": str(ROOT),
@@ -158,7 +179,7 @@ class Stage:
     def wait_until_joined(self, workers: int, *children: Child) -> None:
         """Wait until this many workers have made their first take."""
         wait_until(
-            lambda: int(self.redis.zcard(self.keys.workers)) >= workers,  # type: ignore[arg-type]
+            lambda: int(self.redis.zcard(self.keys.workers)) >= workers,
             f"the start of {workers} workers",
             START_SECONDS,
             *children,

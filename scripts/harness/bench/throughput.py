@@ -8,7 +8,7 @@ from msgspec import Struct
 from scripts.harness.bench.load import append, payloads
 from scripts.harness.bench.measures import Result, compared, seen
 from scripts.harness.bench.processes import Child, cpu_seconds, family_cpu_seconds
-from scripts.harness.bench.stage import Shape, Stage
+from scripts.harness.bench.stage import Shape, Site, Stage, shape_for
 from scripts.harness.bench.statistics import TAIL_SHARE, WARM_SHARE, steady_rate
 
 RUN_SECONDS = 120.0
@@ -44,7 +44,8 @@ def watched(stage: Stage, orders: int, *workers: Child) -> Run:
     stage.wait_for_arrivals(orders, RUN_SECONDS)
     rate = steady_rate([at_ns for at_ns, _ in stage.arrivals()][:orders])
     each = [
-        (after - before) / max(ended_at - began_at, 1) * 1e6 for before, after in zip(began, ended, strict=True)
+        (after - before) / max(ended_at - began_at, 1) * 1e6
+        for before, after in zip(began, ended, strict=True)
     ]
     return Run(rate=rate, worker_us=each[0], redis_us=each[1], exchange_us=each[2])
 
@@ -80,18 +81,18 @@ def run_bare(stage: Stage, orders: int, concurrency: int) -> Run:
         stage.drop(child)
 
 
-def beside_ccxt(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+def beside_ccxt(repeats: int, orders: int, site: Site) -> Result:
     """Measure 1."""
     ours, theirs = [], []
-    symbols = 16 if paper else LANES
-    shape = Shape(symbols=symbols, accounts=LANES // symbols, paper=paper, delay_ms=delay_ms)
-    with Stage(shape) as stage:
+    with Stage(shape_for(site, LANES)) as stage:
         for _ in range(repeats):
             theirs.append(run_bare(stage, orders, LANES))
             ours.append(run_pool(stage, orders, LANES))
     return Result(
         number=1,
-        counted=[compared("orders a second", [run.rate for run in ours], [run.rate for run in theirs], "1/s")],
+        counted=[
+            compared("orders a second", [run.rate for run in ours], [run.rate for run in theirs], "1/s")
+        ],
         explaining=[
             compared(
                 "CPU of the process for each order",
@@ -105,11 +106,11 @@ def beside_ccxt(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> R
     )
 
 
-def two_beside_one(repeats: int, orders: int, *, paper: bool, delay_ms: float) -> Result:
+def two_beside_one(repeats: int, orders: int, delay_ms: float) -> Result:
     """Measure 5: each worker may have few requests under way, each of which takes a while, so the worker limits."""
     one, two = [], []
     delay_ms = delay_ms or DELAY_MS
-    shape = Shape(in_flight=DELAYED_IN_FLIGHT, lanes=LANES, delay_ms=delay_ms, paper=paper)
+    shape = Shape(in_flight=DELAYED_IN_FLIGHT, lanes=LANES, delay_ms=delay_ms)
     with Stage(shape) as stage:
         for _ in range(repeats):
             one.append(run_pool(stage, orders // 2, LANES, workers=1))
@@ -117,7 +118,9 @@ def two_beside_one(repeats: int, orders: int, *, paper: bool, delay_ms: float) -
     limit = f"{DELAYED_IN_FLIGHT} requests under way in a worker, each answered after {delay_ms:g} ms"
     return Result(
         number=5,
-        counted=[compared("orders a second", [run.rate for run in two], [run.rate for run in one], "1/s", limit)],
+        counted=[
+            compared("orders a second", [run.rate for run in two], [run.rate for run in one], "1/s", limit)
+        ],
         explaining=[
             compared(
                 "CPU of the workers for each order, two beside one",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
-from scripts.harness.chaos import death
-from scripts.harness.chaos.stage import QUICK, Stage, Timing
+from scripts.harness.chaos import death, fuzz, network, recovery, redis_faults, storm, zombie
+from scripts.harness.chaos.stage import DEFAULT, QUICK, Stage, Timing
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -23,6 +24,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     cut_intents: int = 0
 
 
+DOUBTFUL: Final = msgspec.structs.replace(QUICK, restart_doubt_seconds=60)
+
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "death": Scenario(
         summary="SIGKILL at each failpoint, for each behaviour of the exchange; --intents: how many cells",
@@ -32,5 +35,101 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         workers=death.CREW,
         rate=0,
         cut_intents=60,
+    ),
+    "death-process": Scenario(
+        summary="SIGKILL at the points of no single intent: take, reap, heartbeat, release, sync",
+        play=death.play_process_points,
+        intents=200,
+        workers=4,
+        cut_intents=100,
+    ),
+    "zombie": Scenario(
+        summary="SIGSTOP at each failpoint for longer than lease and receive window; --intents: how many cells",
+        play=zombie.play,
+        timing=zombie.TIMING,
+        intents=100_000,
+        workers=6,
+        rate=0,
+        cut_intents=24,
+    ),
+    "clock": Scenario(summary="workers whose wall clock is 30 s ahead and behind", play=zombie.play_clocks),
+    "blocked": Scenario(
+        summary="event loops blocked for longer than the lease, at points drawn from the seed",
+        play=zombie.play_blocked,
+        cut_intents=100,
+    ),
+    "redis-kill": Scenario(
+        summary="Redis killed and started again on its append-only file, three times",
+        play=redis_faults.play_kill,
+        timing=DOUBTFUL,
+        cut_intents=100,
+    ),
+    "redis-tail-lost": Scenario(
+        summary="Redis killed, the end of its append-only file gone; producers repeat what is gone",
+        play=redis_faults.play_tail_lost,
+        timing=DOUBTFUL,
+        cut_intents=100,
+    ),
+    "redis-failover": Scenario(
+        summary="a replica that misses the last second is promoted",
+        play=redis_faults.play_failover,
+        timing=DOUBTFUL,
+    ),
+    "redis-stall": Scenario(summary="Redis stands still for 20 s", play=redis_faults.play_stall),
+    "redis-oom": Scenario(summary="Redis refuses every write for want of memory", play=redis_faults.play_oom),
+    "redis-dropped-replies": Scenario(
+        summary="a proxy before Redis drops replies, cuts at any byte, or falls silent",
+        play=redis_faults.play_dropped_replies,
+        cut_intents=100,
+    ),
+    "scripts-flushed": Scenario(
+        summary="SCRIPT FLUSH and every connection cut, again and again",
+        play=redis_faults.play_scripts_flushed,
+    ),
+    "wrong-password": Scenario(
+        summary="Redis wants a password that the pool does not have, for a while",
+        play=redis_faults.play_wrong_password,
+    ),
+    "wrong-type": Scenario(
+        summary="keys of the pool hold a foreign string, until a person deletes it",
+        play=redis_faults.play_wrong_type,
+    ),
+    "network": Scenario(
+        summary="the exchange late, half-open, cut at any byte, deaf, refusing, severed",
+        play=network.play_network,
+        cut_intents=100,
+    ),
+    "names": Scenario(
+        summary="replies lost, then no name resolves: accepted orders can't be asked for",
+        play=network.play_names,
+    ),
+    "tls": Scenario(summary="the exchange shows a certificate that nobody trusts", play=network.play_tls),
+    "storm": Scenario(
+        summary="all of it at random for --minutes at --rate, with 2 schedulers, workers joining and leaving",
+        play=storm.play,
+        timing=DOUBTFUL,
+        workers=4,
+        rate=15.0,
+    ),
+    "fuzz": Scenario(
+        summary="damaged entries by the --intents",
+        play=fuzz.play,
+        intents=100_000,
+        workers=2,
+        cut_intents=2_000,
+    ),
+    "fuzz-replies": Scenario(
+        summary="every field of every reply of the exchange missing, null, of another type, or huge",
+        play=fuzz.play_replies,
+        intents=400,
+        cut_intents=100,
+    ),
+    "recovery": Scenario(
+        summary="how long until a killed or stopped worker's lanes go on, under the default settings",
+        play=recovery.play,
+        timing=DEFAULT,
+        workers=3,
+        rate=0,
+        cut_intents=1,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
@@ -147,6 +148,46 @@ def play(stage: Stage) -> None:
     matrix.play()
     stage.after_ruling.append(matrix.measure)
     stage.after_ruling.append(lambda ruling: stage.tables.append(matrix.table(ruling)))
+
+
+EXCHANGE_TROUBLE: Final = ("drop_after", "error_after", "error_before", "cut_body", "reset_before")
+TROUBLE_SHARE: Final = 0.03
+RELEASES: Final = 3
+
+
+def play_process_points(stage: Stage) -> None:
+    """Load from the usual plan, an exchange that misbehaves now and then, and death at the points that belong to no
+    single intent, each reached twice by different processes."""
+    for fault in EXCHANGE_TROUBLE:
+        stage.exchange_fault(route="/order$", fault=fault, probability=TROUBLE_SHARE / len(EXCHANGE_TROUBLE))
+    points = [name for name, point in POINTS.items() if "process" in point.drives]
+    stage.arms += [
+        Arm(point=name, action="kill", token=name, times=2, at=stage.random.randint(1, 4))
+        for name in points
+        if not name.startswith("release")
+    ]
+    stage.arms += [
+        Arm(point=name, action="kill", token=name, times=2) for name in points if name.startswith("release")
+    ]
+    stage.open_house()
+    scheduler = stage.start_scheduler()
+    stage.submitter.begin(stage.plan())
+    for number in range(RELEASES + 1):
+        stage.after((number + 1) / (RELEASES + 2))
+        leaving = stage.fleet.alive("binance")[0]
+        stage.fault(f"SIGTERM to {leaving.name}")
+        stage.fleet.signal(leaving, signal.SIGTERM)
+        stage.fleet.wait(leaving)
+        if leaving.code == 0:
+            stage.fleet.start("binance")
+    stage.drain()
+    scheduler.stop()
+    struck = stage.tokens_struck()
+    stage.faults += [Fault(one.at_ms, f"SIGKILL of {one.pid} at {one.point}") for one in struck.values()]
+    reached = {one.point for one in struck.values()}
+    stage.notes.append(
+        f"{len(struck)} deaths at {len(reached)} points; not reached: {', '.join(sorted(set(points) - reached)) or 'none'}"
+    )
 
 
 def _name(intent: Intent) -> str:

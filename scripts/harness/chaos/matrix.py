@@ -182,7 +182,7 @@ def _seat(
         limit = price * Decimal(share)
         return PlaceOrder(
             id=f"cell-{number}-{role}", exchange=exchange, account=account, symbol=symbol, side=Side.BUY, type=kind,
-            amount=_plain(NOTIONAL / price), price=_plain(limit) if kind is OrderType.LIMIT else None,
+            amount=plain(NOTIONAL / price), price=plain(limit) if kind is OrderType.LIMIT else None,
             time_in_force=TimeInForce.GTC if kind is OrderType.LIMIT else None,
         )  # fmt: skip
 
@@ -201,11 +201,11 @@ def _seat(
     elif cell.kind == "cancel_all":
         subject = CancelAll(**named)
     else:
-        subject = AmendOrder(**named, target=setup.id, price=_plain(price * Decimal("0.982")))
+        subject = AmendOrder(**named, target=setup.id, price=plain(price * Decimal("0.982")))
     return Seat(cell, number, account, coin, setup, subject, follower)
 
 
-def _plain(number: Decimal) -> Decimal:
+def plain(number: Decimal) -> Decimal:
     """Eight significant digits, written out."""
     rounded = Decimal(f"{number:.8g}")
     return Decimal(f"{rounded:f}")

@@ -14,7 +14,7 @@ from common.failpoints import Arm
 from orderlane.intents import Intent, OrderType, PlaceOrder, Side, TimeInForce
 from scripts.harness.chaos.fleet import Worker
 from scripts.harness.chaos.judging import Ruling
-from scripts.harness.chaos.matrix import ACCOUNTS, NOTIONAL, _plain
+from scripts.harness.chaos.matrix import ACCOUNTS, NOTIONAL, plain
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.producer import COINS
 from scripts.harness.verdict import percentile
@@ -76,7 +76,9 @@ class Bursts:
         if number is signal.SIGTERM:
             stage.fleet.start("binance")
         stage.drain()
-        stage.wait_for(lambda: len(stage.joined("binance")) >= stage.options.workers, 30, "no successor joined")
+        stage.wait_for(
+            lambda: len(stage.joined("binance")) >= stage.options.workers, 30, "no successor joined"
+        )
         return Ended(at_ms, lanes) if lanes else None
 
     def _burst(self) -> Iterator[Intent]:
@@ -87,8 +89,8 @@ class Bursts:
                     price = self._prices[f"{coin}/USDT:USDT"]
                     yield PlaceOrder(
                         id=f"burst-{self._count}", exchange="binance", account=account, symbol=f"{coin}/USDT:USDT",
-                        side=Side.BUY, type=OrderType.LIMIT, amount=_plain(NOTIONAL / price),
-                        price=_plain(price * Decimal("0.98")), time_in_force=TimeInForce.GTC,
+                        side=Side.BUY, type=OrderType.LIMIT, amount=plain(NOTIONAL / price),
+                        price=plain(price * Decimal("0.98")), time_in_force=TimeInForce.GTC,
                     )  # fmt: skip
 
 
@@ -127,7 +129,9 @@ def _stall(stage: Stage, rounds: Bursts) -> None:
     stage.fleet.replacing = True
     for _ in range(stage.options.workers):
         stage.fleet.start("binance")
-    stage.wait_for(lambda: len(stage.joined("binance")) >= stage.options.workers, 30, "the workers did not join")
+    stage.wait_for(
+        lambda: len(stage.joined("binance")) >= stage.options.workers, 30, "the workers did not join"
+    )
     before = set(stage.joined("binance"))
     rounds.submit()
     stage.drain()
@@ -135,4 +139,6 @@ def _stall(stage: Stage, rounds: Bursts) -> None:
     lost = before - set(stage.joined("binance"))
     stalls = len(stage.tokens_struck())
     stage.notes.append(f"{stalls} loops stalled for {STALL_SECONDS:g} s: {len(lost)} leases lost over it")
-    stage.findings += [f"false takeover: {one} lost its lease over a stall of {STALL_SECONDS:g} s" for one in lost]
+    stage.findings += [
+        f"false takeover: {one} lost its lease over a stall of {STALL_SECONDS:g} s" for one in lost
+    ]

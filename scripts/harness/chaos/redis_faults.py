@@ -180,32 +180,32 @@ def play_wrong_type(stage: Stage) -> None:
 def play_failover(stage: Stage) -> None:
     """A replica that stopped listening a second ago is promoted in the master's place."""
     proxy, door = stage.redis_proxy(), stage.front_door()
-    with EmbeddedRedis(stage.folder / "replica", append_only=True) as replica:
-        with connect(replica.url) as other:
-            other.execute_command("REPLICAOF", "127.0.0.1", str(stage.pool.redis.port))
-            stage.wait_for(lambda: _is_linked(other), 20, "the replica did not catch up")
-            stage.open_house()
-            stage.submitter.begin(stage.plan())
-            stage.after(0.5)
-            stage.fault("the replica's link to its master is cut")
-            other.execute_command("REPLICAOF", "NO", "ONE")
-        time.sleep(1)
-        master = stage.pool.redis
-        stage.fault("the master is gone, the replica is promoted")
-        master.kill()
-        time.sleep(0.3)  # what was answered is on the producer's list by then
-        before = list(stage.submitter.appended)
-        known = known_to(replica, before)
-        stage.move_redis(replica)
-        proxy.switch(replica.port)
-        door.switch(replica.port)
-        gone = [one for one in before if one.entry not in known]
-        again = stage.resend(gone)
-        stage.drain()
-        stage.notes.append(
-            f"{len(gone)} of {len(before)} answered entries never reached the replica; "
-            f"their producer sent {again} of them again with the same ids, the rest were no intents"
-        )
+    replica = stage.second_redis("replica")
+    with connect(replica.url) as other:
+        other.execute_command("REPLICAOF", "127.0.0.1", str(stage.pool.redis.port))
+        stage.wait_for(lambda: _is_linked(other), 20, "the replica did not catch up")
+        stage.open_house()
+        stage.submitter.begin(stage.plan())
+        stage.after(0.5)
+        stage.fault("the replica's link to its master is cut")
+        other.execute_command("REPLICAOF", "NO", "ONE")
+    time.sleep(1)
+    master = stage.pool.redis
+    stage.fault("the master is gone, the replica is promoted")
+    master.kill()
+    time.sleep(0.3)  # what was answered is on the producer's list by then
+    before = list(stage.submitter.appended)
+    known = known_to(replica, before)
+    stage.move_redis(replica)
+    proxy.switch(replica.port)
+    door.switch(replica.port)
+    gone = [one for one in before if one.entry not in known]
+    again = stage.resend(gone)
+    stage.drain()
+    stage.notes.append(
+        f"{len(gone)} of {len(before)} answered entries never reached the replica; "
+        f"their producer sent {again} of them again with the same ids, the rest were no intents"
+    )
 
 
 def _is_linked(client: redis.Redis) -> bool:

@@ -45,7 +45,9 @@ def run(name: str, options: Options, console: Console, command: str, logs: Path 
     started_at = time.monotonic()
     with ExitStack() as exits:
         folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="orderlane-chaos-"))
-        with Stage(name, options, logs / name if logs else Path(folder), scenario.timing) as stage:
+        with Stage(
+            name, options, logs / name if logs else Path(folder), scenario.timing, console.print
+        ) as stage:
             try:
                 scenario.play(stage)
             except PoolFailed as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ from scripts.harness.chaos.fleet import Fleet, Worker
 from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault, Ruling
 from scripts.harness.chaos.proxy import Proxy
 from scripts.harness.chaos.submitting import Submitter
-from scripts.harness.processes import LocalPool, PoolFailed
+from scripts.harness.processes import LocalPool, PoolFailed, Process
 from scripts.harness.producer import COINS, Plan
 from scripts.harness.verdict import Appended
 
@@ -86,8 +87,16 @@ class Options(Struct, frozen=True, kw_only=True):
 class Stage:
     """One run of one scenario. Entered, it has Redis and the exchange; `open_house` starts the workers."""
 
-    def __init__(self, name: str, options: Options, folder: Path, timing: Timing = QUICK) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        folder: Path,
+        timing: Timing = QUICK,
+        say: Callable[[str], None] = print,
+    ) -> None:
         self.name = name
+        self.say = say
         self.options = options
         self.random = random.Random(f"{options.seed}/{name}")
         self.timing = timing
@@ -148,6 +157,10 @@ class Stage:
         proxy.faults = self.faults
         return proxy
 
+    def second_redis(self, name: str) -> EmbeddedRedis:
+        """Another Redis that lives as long as the stage."""
+        return self._exits.enter_context(EmbeddedRedis(self.folder / name, append_only=True))
+
     def redis_proxy(self) -> Proxy:
         """Put a proxy between the workers and Redis; the harness itself goes round it."""
         proxy = self.proxy("redis proxy", self.pool.redis.port)
@@ -203,6 +216,13 @@ class Stage:
     def _zrange(self, key: str, from_score: int) -> list[Any]:
         found: Any = self.client.zrangebyscore(key, from_score, "+inf")
         return list(found)
+
+    def start_scheduler(self, number: int = 1) -> Process:
+        """Start a scheduler that sees the same Redis, exchange and failpoints as the workers; killed, it starts again."""
+        return self.pool.start(
+            f"scheduler.{number}", "scripts.harness.keep_running", "--", sys.executable, "-m", "workers.scheduler",
+            environment=self._environment(),
+        )  # fmt: skip
 
     def prices(self, coins: Iterable[str] = tuple(COINS)) -> dict[str, Decimal]:
         """The exchange's current prices of these coins in USDT, by unified symbol."""

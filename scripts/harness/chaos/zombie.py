@@ -15,11 +15,17 @@ import msgspec
 
 from common.failpoints import POINTS, Arm, Struck
 from scripts.harness.chaos.judging import Fault
-from scripts.harness.chaos.matrix import COINS, Cell, Seat, batches, cells, sample, seats
+from scripts.harness.chaos.matrix import COINS, Seat, batches, cells, sample, seats
 from scripts.harness.chaos.stage import QUICK, Stage, Timing
 
 TIMING: Final[Timing] = msgspec.structs.replace(
-    QUICK, lanes=1, in_flight=1, lease_ms=600, heartbeat_ms=150, receive_window_ms=1_000, request_timeout_ms=700
+    QUICK,
+    lanes=1,
+    in_flight=1,
+    lease_ms=600,
+    heartbeat_ms=150,
+    receive_window_ms=1_000,
+    request_timeout_ms=700,
 )
 STAND_STILL_SECONDS: Final = 2.5
 """Longer than the lease and than the receive window with its margin, so that the successor has gone on by itself."""
@@ -92,7 +98,8 @@ def _stand_still(stage: Stage, seated: Sequence[Seat]) -> bool:
         return False
     stage.fleet.stop_all()
     stage.arms[:] = [
-        Arm(point=seat.cell.point, action="stop", token=f"cell-{seat.number}", about=(_about(seat),)) for seat in seated
+        Arm(point=seat.cell.point, action="stop", token=f"cell-{seat.number}", about=(_about(seat),))
+        for seat in seated
     ]
     for seat in seated:
         if seat.fault is not None:
@@ -140,10 +147,16 @@ def play_clocks(stage: Stage) -> None:
 def play_blocked(stage: Stage) -> None:
     """Event loops blocked for longer than the lease, at points drawn from the seed."""
     points = [name for name, point in POINTS.items() if {"place", "any", "process"} & set(point.drives)]
-    chosen = stage.random.sample([name for name in points if not name.startswith(("release", "sync"))], BLOCKS)
+    chosen = stage.random.sample(
+        [name for name in points if not name.startswith(("release", "sync"))], BLOCKS
+    )
     stage.arms += [
         Arm(
-            point=name, action="block", token=f"block-{number}", at=stage.random.randint(1, 6), seconds=BLOCKED_SECONDS
+            point=name,
+            action="block",
+            token=f"block-{number}",
+            at=stage.random.randint(1, 6),
+            seconds=BLOCKED_SECONDS,
         )
         for number, name in enumerate(chosen)
     ]
