@@ -92,8 +92,8 @@ def _is_progress(before: OrderStatus, after: OrderStatus) -> bool:
 
 
 def _is_resized(order: Order, report: OrderReport) -> bool:
-    """An amend that the exchange reports: newer than what is known, and another amount or price."""
-    if order.status.terminal or report.exchange_at <= order.times.exchange_at:
+    """An amend that the exchange reports: not older than what is known, and another amount or price."""
+    if order.status.terminal or report.exchange_at < order.times.exchange_at:
         return False
     if report.amount is not None and order.amount is not None and report.amount != order.amount:
         return True

@@ -35,7 +35,6 @@ def list_unknown(link: PoolLink, exchange: str) -> list[UnknownOrder]:
 def unpark(link: PoolLink, exchange: str, lane: str) -> bool:
     """Let a parked lane (`account|symbol`) run again: its head is resolved once more. False: it was not parked."""
     keys = link.settings.keys(exchange)
-    moved = link.ask(
-        lambda: script("unpark").run(link.redis, [keys.parked, keys.ready, keys.owners, keys.bell], [lane])
-    )
+    named = [keys.parked, keys.ready, keys.owners, keys.bell, keys.waiting, keys.intents]
+    moved = link.ask(lambda: script("unpark").run(link.redis, named, [lane]))
     return bool(moved)

@@ -6,6 +6,8 @@ runs, shown with the lowest and the highest.
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -69,13 +71,23 @@ def run(numbers: tuple[int, ...], conditions: Conditions, console: Console) -> l
     return results
 
 
-def document(results: list[Result], stored: Path, written: Path) -> None:
+def how_taken(quick: bool) -> str:
+    """On what, and how, for the document."""
+    size = "with --quick, " if quick else ""
+    load = os.getloadavg()[0]
+    return f"Taken {size}on {os.cpu_count()} cores with Python {platform.python_version()}, load {load:.1f} at the end."
+
+
+def document(results: list[Result], taken: str, stored: Path, written: Path) -> None:
     """Put these results in the place of the stored ones, and write the document's tables from all of them."""
     known: dict[str, Any] = msgspec.json.decode(stored.read_bytes()) if stored.exists() else {}
-    known.update(as_object(results))
+    known.update({number: {**one, "taken": taken} for number, one in as_object(results).items()})
     ordered = dict(sorted(known.items(), key=lambda item: int(item[0])))
     stored.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
-    written.write_text(put_between(written.read_text(), document_tables(results_in(ordered))))
+    tables = document_tables(
+        results_in(ordered), {int(number): one["taken"] for number, one in ordered.items()}
+    )
+    written.write_text(put_between(written.read_text(), tables))
 
 
 def show_profile(quick: bool, console: Console, written: Path | None) -> None:
@@ -137,7 +149,7 @@ def main(
     except KeyboardInterrupt:
         raise click.Abort from None
     if documented:
-        document(results, STORED, DOCUMENT)
+        document(results, how_taken(quick), STORED, DOCUMENT)
     if machine:
         print(as_json(results), flush=True)
     sys.exit(0 if len(results) == len(only) else 1)

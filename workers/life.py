@@ -33,6 +33,7 @@ class Life:
         self._running: set[asyncio.Task[None]] = set()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._seen = ("0-0", "0-0")
+        self._renewing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Live until the desk is stopping.
@@ -40,7 +41,9 @@ class Life:
         Raises:
             LeaseLost: this id is over; every lane task has been cancelled, nothing more is written.
         """
-        loops = [asyncio.create_task(self._take_loop()), asyncio.create_task(self._heartbeat_loop())]
+        taking = asyncio.create_task(self._take_loop())
+        self._renewing = asyncio.create_task(self._heartbeat_loop())
+        loops = [taking, self._renewing]
         stopping = asyncio.create_task(self._desk.stopping.wait())
         try:
             ends: list[asyncio.Future[Any]] = [*loops, stopping, self._lost]
@@ -52,17 +55,20 @@ class Life:
                 self._lost.result()
         finally:
             stopping.cancel()
-            await cancel_all(loops)
+            await cancel_all([taking])
             if not self._desk.stopping.is_set():
-                await cancel_all(self._running)
+                await cancel_all([self._renewing, *self._running])
 
     async def shut_down(self, grace_seconds: float) -> None:
-        """Let requests under way finish (up to the grace time), leave the rest as it is, and give every lane back."""
+        """Let requests under way finish (up to the grace time), leave the rest as it is, and give every lane back.
+
+        The lease is renewed meanwhile: a request may take longer than it.
+        """
         idle = [task for task in self._running if task not in self._desk.in_request]
         await cancel_all(idle)
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
-        await cancel_all(self._running)
+        await cancel_all([*self._running, *([self._renewing] if self._renewing else [])])
         await self.leave()
 
     async def leave(self) -> None:

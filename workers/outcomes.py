@@ -63,7 +63,7 @@ def expiry(desk: Desk, intent: Intent) -> Reason | None:
         return None
     return Reason(
         code="deadline_passed",
-        message=f"expires_at was {deadline}, {now - deadline} ms before the request could be sent; nothing was sent",
+        message=f"expires_at was {deadline}, {now - deadline} ms before the request could be sent: it is not sent",
         numbers={"expires_at": str(deadline), "now": str(now)},
     )
 

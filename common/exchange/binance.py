@@ -19,6 +19,7 @@ from common.exchange.venue import (
     about,
     decimal_in,
     fields_in,
+    filled_in,
     market_of,
     middle,
     positive,
@@ -168,7 +169,8 @@ def spot_order(market_id: str, request: OrderRequest) -> dict[str, Any]:
 
 def spot_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
     """A report from an order as spot writes it: new (FULL), queried, listed or cancelled."""
-    filled = decimal_in(order, "executedQty") or ZERO
+    amount = decimal_in(order, "origQty")
+    filled = filled_in(order, "executedQty", amount)
     # "For some historical orders cummulativeQuoteQty will be < 0, meaning the data is not available."
     spent = positive(decimal_in(order, "cummulativeQuoteQty"))
     return OrderReport(
@@ -177,7 +179,7 @@ def spot_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
         exchange_order_id=text_in(order, "orderId"),
         symbol=symbol,
         status=status_in(STATUSES, order.get("status")),
-        amount=decimal_in(order, "origQty"),
+        amount=amount,
         price=positive(decimal_in(order, "price")),
         filled=filled,
         average=spent / filled if spent and filled else None,

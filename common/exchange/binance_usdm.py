@@ -17,10 +17,10 @@ from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, O
 from common.exchange.binance import STATUSES, Binance
 from common.exchange.binance_codes import UNCHANGED, USDM_ERRORS
 from common.exchange.venue import (
-    ZERO,
     about,
     decimal_in,
     fields_in,
+    filled_in,
     market_of,
     positive,
     refused,
@@ -199,14 +199,15 @@ def usdm_order(market_id: str, request: OrderRequest) -> dict[str, Any]:
 
 def usdm_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
     """A report from an ordinary order; these replies carry no fees."""
+    amount = decimal_in(order, "origQty")
     return OrderReport(
         client_order_id=str(order.get("clientOrderId") or ""),
         exchange_order_id=text_in(order, "orderId"),
         symbol=symbol,
         status=status_in(STATUSES, order.get("status")),
-        amount=decimal_in(order, "origQty"),
+        amount=amount,
         price=positive(decimal_in(order, "price")),
-        filled=decimal_in(order, "executedQty") or ZERO,
+        filled=filled_in(order, "executedQty", amount),
         average=positive(decimal_in(order, "avgPrice")),
         exchange_at=int(order.get("updateTime") or order.get("time") or 0),
     )

@@ -204,6 +204,18 @@ def decimal_in(fields: Mapping[str, Any], *names: str) -> Decimal | None:
     return None
 
 
+def filled_in(fields: Mapping[str, Any], name: str, amount: Decimal | None) -> Decimal:
+    """How much is filled, by a field that every reply about an order must have.
+
+    Raises:
+        ExchangeFailure: UNKNOWN, the field is missing, negative, or more than the order's amount.
+    """
+    filled = decimal_in(fields, name)
+    if filled is None or filled < 0 or (amount and filled > amount):
+        raise unreadable(f"field {name} says nothing of what is filled", fields)
+    return filled
+
+
 def positive(value: Decimal | None) -> Decimal | None:
     """The number, or None for what venues write where there is none: 0."""
     return value if value is not None and value > 0 else None

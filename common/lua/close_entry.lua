@@ -45,4 +45,4 @@ if is_waiting() then
     end_entry(k, lane, rank, entry)
     return {'ok', go_on(k, lane, owner, worker)}
 end
-return {'ok', same_again(k, lane, owner)}
+return {'ok', same_again(k, lane, owner, worker)}

@@ -59,10 +59,12 @@ end
 
 -- Takes the lane from its owner; a lane already free stays as it is.
 local function disown(k, lane, worker)
-    if redis.call('HDEL', k.owners, lane) == 1 then
+    if redis.call('HEXISTS', k.owners, lane) == 1 then
+        -- The count first: should it fail (a foreign value under its key), the lane still has its owner.
         if redis.call('HINCRBY', k.load, worker, -1) <= 0 then
             redis.call('HDEL', k.load, worker)
         end
+        redis.call('HDEL', k.owners, lane)
     end
 end
 
@@ -140,17 +142,6 @@ local function end_entry(k, lane, rank, entry)
     redis.call('ZREM', k.waiting, member(lane, rank, entry), member(lane, '!', entry))
 end
 
--- The run of the entry that `owner` has in hand, as it was given before, or {}. Reads only.
-local function same_again(k, lane, owner)
-    local entry = in_hand(k, lane, owner)
-    for rank in string.gmatch(entry and '!0123456789' or '', '.') do
-        if redis.call('ZSCORE', k.waiting, member(lane, rank, entry)) then
-            return run_of(k, lane, rank, entry)
-        end
-    end
-    return {}
-end
-
 -- After an entry has ended: the lane's next run for the same owner, or {} when the lane was freed. To be called
 -- once; what it answered is answered again by `same_again`.
 local function go_on(k, lane, owner, worker)
@@ -166,4 +157,16 @@ local function go_on(k, lane, owner, worker)
         ring(k)
     end
     return {}
+end
+
+-- The run of the entry that `owner` has in hand, as it was given before, or {}. Where the entry in hand has ended and
+-- nothing followed (a script that failed halfway), what should have followed.
+local function same_again(k, lane, owner, worker)
+    local entry = in_hand(k, lane, owner)
+    for rank in string.gmatch(entry and '!0123456789' or '', '.') do
+        if redis.call('ZSCORE', k.waiting, member(lane, rank, entry)) then
+            return run_of(k, lane, rank, entry)
+        end
+    end
+    return go_on(k, lane, owner, worker)
 end

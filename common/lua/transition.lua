@@ -97,7 +97,7 @@ end
 local current = redis.call('HMGET', order, 'status', 'version', 'entry', mark)
 local known, written = string.match(current[4] or '', '^(.*) (%d+)$')
 if known == token then
-    return {'ok', tonumber(written), now, after == 'finish' and same_again(k, lane, owner) or {}}
+    return {'ok', tonumber(written), now, after == 'finish' and same_again(k, lane, owner, worker) or {}}
 end
 if owner ~= '' and not holds(k, lane, owner, worker, now) then
     return {'fenced'}

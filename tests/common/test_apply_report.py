@@ -107,10 +107,13 @@ def test_a_report_of_an_order_that_the_journal_forgot_waits_for_its_lane() -> No
     assert canceled.status is CANCELED
 
 
-def test_an_amend_is_taken_from_a_newer_report_only() -> None:
+def test_an_amend_is_taken_from_a_report_that_is_not_older() -> None:
     order = order_in(ACTIVE, amount=Decimal(AMOUNT), exchange_order_id="7", times=Times(exchange_at=5))
     larger = {"amount": Decimal(12)}
-    assert apply_report(order, msgspec.structs.replace(report_of(ACTIVE, at=5), **larger), 9) is None
+    assert apply_report(order, msgspec.structs.replace(report_of(ACTIVE, at=4), **larger), 9) is None
+    at_once = apply_report(order, msgspec.structs.replace(report_of(ACTIVE, at=5), **larger), 9)
+    assert at_once is not None
+    assert at_once.amount == Decimal(12)
     amended = apply_report(order, msgspec.structs.replace(report_of(ACTIVE, at=6), **larger), 9)
     assert amended is not None
     assert (amended.amount, amended.times.exchange_at) == (Decimal(12), 6)

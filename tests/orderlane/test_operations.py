@@ -279,6 +279,19 @@ def test_unparking_makes_a_lane_ready_and_rings_once(link: PoolLink, pool: Playe
     assert pool.raw.xlen(keys.bell) == 1
 
 
+def test_unparking_forgets_the_deaths_counted_against_the_entry(link: PoolLink, pool: PlayedPool) -> None:
+    keys = pool.keys()
+    entry: bytes = pool.raw.xadd(keys.intents, {"intent": "{}"}, id="1795000000000-0")  # type: ignore[assignment]
+    pool.raw.xgroup_create(keys.intents, "workers", "0")
+    pool.raw.xreadgroup("workers", "pool", {keys.intents: ">"})
+    pool.raw.xclaim(keys.intents, "workers", "pool", 0, [entry], retrycount=4, justid=True)
+    pool.raw.zadd(keys.waiting, {f"{LANE}\0!M1795000000000A0": 0})
+    pool.raw.zadd(keys.parked, {LANE: 1})
+    assert unpark(link, "binance", LANE)
+    (pending,) = pool.raw.xpending_range(keys.intents, "workers", "-", "+", 10)
+    assert pending["times_delivered"] == 1
+
+
 def test_a_lane_that_someone_runs_is_not_given_to_a_second_worker(link: PoolLink, pool: PlayedPool) -> None:
     keys = pool.keys()
     pool.raw.zadd(keys.parked, {LANE: 1})

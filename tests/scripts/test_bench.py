@@ -103,7 +103,8 @@ def test_what_could_not_be_measured_is_no_zero() -> None:
     result = Result(number=2, counted=[], explaining=[absent])
     assert verdict(result) == "not measured"
     assert as_object([result])["2"]["ratio"] is None
-    assert "not installed" in document_tables([result])
+    assert "Taken at noon." in document_tables([result], {2: "Taken at noon."})
+    assert "not installed" in document_tables([result], {2: "Taken at noon."})
 
 
 def test_the_closing_line_is_one_object_by_measure_number() -> None:
@@ -129,16 +130,16 @@ def test_numbers_are_shown_with_three_digits() -> None:
 def test_new_figures_take_the_place_of_old_ones_and_leave_the_rest(tmp_path: Path) -> None:
     stored, written = tmp_path / "figures.json", tmp_path / "page.md"
     written.write_text("above\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nbelow\n")
-    document(
-        [faster(0.5), Result(number=6, counted=[bounded("memory", [1.0], 2.0, "bytes")])], stored, written
-    )
-    document([faster(1.5)], stored, written)
+    memory = Result(number=6, counted=[bounded("memory", [1.0], 2.0, "bytes")])
+    document([faster(0.5), memory], "Taken first.", stored, written)
+    document([faster(1.5)], "Taken later.", stored, written)
     text = written.read_text()
     assert text.startswith("above\n")
     assert text.endswith("below\n")
     assert "old" not in text
     assert "| 1.5 | 1.5 - 1.5 | aim |" in text
     assert "| 0.5 | 0.5 - 0.5 | aim |" in text
+    assert (text.count("Taken first."), text.count("Taken later.")) == (1, 1)
     assert sorted(json.loads(stored.read_bytes())) == ["1", "6"]
 
 

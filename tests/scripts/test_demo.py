@@ -59,7 +59,9 @@ def test_nothing_is_lost_or_doubled_when_a_worker_is_killed_in_the_middle(tmp_pa
         victim.kill()
         del pool.processes[victim.name]
         deadline = time.monotonic() + DRAIN_SECONDS
-        while producer.poll() is None or client.xlen(intents) or client.xlen(Keys("binance-spot", POOL).intents):
+        while (
+            producer.poll() is None or client.xlen(intents) or client.xlen(Keys("binance-spot", POOL).intents)
+        ):
             assert time.monotonic() < deadline, "the backlog did not drain"
             pool.check()
             time.sleep(0.05)

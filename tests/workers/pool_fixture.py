@@ -2,7 +2,6 @@
 
 `paper`    one paper exchange for the module, emptied before each test; its prices stand still
 `pool`     a `Pool` with nothing running: `async with pool.working():` runs a worker of one exchange
-`VENUES`   the two products, each with a symbol, amounts and routes, for parametrised tests
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ from common.exchange.base import OrderRequest
 from orderlane.connection import connect
 from orderlane.events import Event, EventName, decode_event
 from orderlane.identity import client_order_id
-from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, PlaceOrder, encode_intent
+from orderlane.intents import Intent, PlaceOrder, encode_intent
 from orderlane.keys import Keys
 from orderlane.orders import Order, OrderStatus, Reason, decode_order, may_follow
 from tests.paper_process import PaperProcess, start
+from tests.workers.products import SPOT, USDM, Product
 from workers.exchange import ExchangeWorker
-
-__all__ = ["CONFIG", "SPOT", "USDM", "VENUES", "DeadLetter", "Pool", "Product", "paper", "pool"]
 
 WAIT_SECONDS: Final = 20.0
 """How long a test waits for what is promised; only a test that fails takes that long."""
@@ -74,69 +72,6 @@ STATUSES: Final = {
     "EXPIRED": OrderStatus.EXPIRED,
 }
 PLACED_NOTHING: Final = (OrderStatus.REJECTED, OrderStatus.FAILED, OrderStatus.EXPIRED, OrderStatus.DONE)
-
-
-class Product(msgspec.Struct, frozen=True, kw_only=True):
-    """One product of the paper exchange, and a limit order there that rests far below the market."""
-
-    exchange: str
-    product: str
-    symbol: str
-    venue_symbol: str
-    place: str
-    cancel: str
-    amend: str
-    query: str
-
-    def order(self, intent_id: str, price: object = "50000", **fields: Any) -> PlaceOrder:
-        """A buy of 0.01 BTC, by default far below the market's 60 000."""
-        values: dict[str, Any] = {
-            "side": "buy",
-            "type": "limit",
-            "amount": "0.01",
-            "price": None if price is None else str(price),
-            **self._fields(intent_id),
-            **{name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()},
-        }
-        return msgspec.convert({k: v for k, v in values.items() if v is not None}, PlaceOrder)
-
-    def cancels(self, intent_id: str, target: str, **fields: Any) -> CancelOrder:
-        return msgspec.convert({"target": target, **self._fields(intent_id), **fields}, CancelOrder)
-
-    def amends(self, intent_id: str, target: str, **fields: Any) -> AmendOrder:
-        values = {
-            name: str(value) if name in ("price", "amount") else value for name, value in fields.items()
-        }
-        return msgspec.convert({"target": target, **self._fields(intent_id), **values}, AmendOrder)
-
-    def cancels_all(self, intent_id: str, **fields: Any) -> CancelAll:
-        return msgspec.convert({**self._fields(intent_id), **fields}, CancelAll)
-
-    def _fields(self, intent_id: str) -> dict[str, Any]:
-        return {"id": intent_id, "exchange": self.exchange, "account": "main", "symbol": self.symbol}
-
-
-USDM: Final = Product(
-    exchange="binance",
-    product="usdm",
-    symbol="BTC/USDT:USDT",
-    venue_symbol="BTCUSDT",
-    place=r"^POST /fapi/v1/order$",
-    cancel=r"^DELETE /fapi/v1/order$",
-    amend=r"^PUT /fapi/v1/order$",
-    query=r"^GET /fapi/v1/order$",
-)
-SPOT: Final = Product(
-    exchange="binance-spot",
-    product="spot",
-    symbol="BTC/USDT",
-    venue_symbol="BTCUSDT",
-    place=r"^POST /api/v3/order$",
-    cancel=r"^DELETE /api/v3/order$",
-    amend=r"^POST /api/v3/order$",
-    query=r"^GET /api/v3/order$",
-)
-VENUES: Final = [pytest.param(USDM, id="usdm"), pytest.param(SPOT, id="spot")]
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

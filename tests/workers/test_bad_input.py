@@ -11,7 +11,8 @@ from orderlane.events import EventName
 from orderlane.identity import client_order_id
 from orderlane.intents import Intent
 from orderlane.orders import Order, OrderStatus, decode_order
-from tests.workers.pool_fixture import SPOT, USDM, Pool, paper, paper_of_module, pool
+from tests.workers.pool_fixture import Pool, paper, paper_of_module, pool
+from tests.workers.products import SPOT, USDM
 
 __all__ = ["paper", "paper_of_module", "pool"]
 
@@ -206,6 +207,7 @@ async def test_an_entry_deleted_while_it_waits_is_passed_over(pool: Pool) -> Non
         pool.client.xdel(pool.keys().intents, entry)
         await pool.outcome(behind)
     assert pool.record(deleted) is None
+    assert pool.dead() == []
     assert pool.client.zcard(pool.keys().waiting) == 0
     pool.assert_once(slow)
     pool.assert_once(behind)

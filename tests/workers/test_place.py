@@ -8,7 +8,8 @@ import pytest
 
 from orderlane.events import EventName
 from orderlane.orders import OrderStatus
-from tests.workers.pool_fixture import VENUES, WINDOW_MS, Pool, Product, paper, paper_of_module, pool
+from tests.workers.pool_fixture import WINDOW_MS, Pool, paper, paper_of_module, pool
+from tests.workers.products import SPOT, USDM, VENUES, Product
 
 __all__ = ["paper", "paper_of_module", "pool"]
 
@@ -96,8 +97,7 @@ async def test_an_exchange_that_is_down_gets_the_order_once_when_it_is_back(
     pool.assert_once(following)
 
 
-@pytest.mark.parametrize("venue", VENUES)
-@pytest.mark.parametrize("status", ["429", "418"])
+@pytest.mark.parametrize(("venue", "status"), [(USDM, "429"), (SPOT, "418")], ids=["usdm, 429", "spot, 418"])
 async def test_a_throttled_order_is_placed_once_and_every_worker_pauses(
     pool: Pool, venue: Product, status: str
 ) -> None:

@@ -4,43 +4,53 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
+from orderlane.events import decode_event
 from scripts.harness.bench.stage import Stage
 
 PAGE: Final = 5_000
 RETENTION_MS: Final = 86_400_000
+EVENTS_OF_ONE: Final = 3
+"""What an order publishes that is filled at once: submitted, filled, latency."""
 
 COPY: Final = """
-local fields = redis.call('HGETALL', KEYS[1])
-for number = tonumber(ARGV[2]), tonumber(ARGV[3]) do
-    local key = ARGV[1] .. 'filled' .. string.format('%019d', number)
+local fields = cjson.decode(ARGV[1])
+for number = tonumber(ARGV[3]), tonumber(ARGV[4]) do
+    local key = ARGV[2] .. 'filled' .. string.format('%019d', number)
     redis.call('HSET', key, unpack(fields))
-    redis.call('PEXPIRE', key, ARGV[4])
-    for argument = 5, #ARGV do
-        redis.call('XADD', KEYS[2], '*', 'event', ARGV[argument])
+    redis.call('PEXPIRE', key, ARGV[5])
+    for argument = 6, #ARGV do
+        redis.call('XADD', KEYS[1], '*', 'event', ARGV[argument])
     end
 end
 """
-"""KEYS: 1 the order to copy  2 events. ARGV: 1 key prefix  2, 3 first and last number  4 expiry, ms  5… its events.
-Only ever run against a measurement's own Redis."""
+"""KEYS: 1 events. ARGV: 1 the record's fields and values (JSON)  2 key prefix  3, 4 first and last number
+5 expiry, ms  6… its events. Only ever run against a measurement's own Redis."""
 
 
-def fill_with_finished(stage: Stage, client_order_id: str, events: list[bytes], count: int) -> None:
+class FinishedOrder(Struct, frozen=True):
+    """An order as it stands in Redis: the fields and values of its record in turn, its events as they were written."""
+
+    fields: list[str]
+    events: list[bytes]
+
+
+def finished_order(stage: Stage) -> FinishedOrder:
+    """The last of the orders that the pool has finished."""
+    latest: Any = stage.redis.xrevrange(stage.keys.events, count=1)
+    name = decode_event("", latest[0][1][b"event"]).client_order_id
+    record: Any = stage.redis.hgetall(stage.keys.order(name))
+    events: Any = stage.redis.xrevrange(stage.keys.events, count=EVENTS_OF_ONE)
+    fields = [text.decode() for pair in record.items() for text in pair]
+    return FinishedOrder(fields, [row[b"event"] for _, row in events])
+
+
+def fill_with_finished(stage: Stage, model: FinishedOrder, count: int) -> None:
     """Add `count` copies of a finished order, each with its events."""
+    fields = msgspec.json.encode(model.fields)
     for first in range(0, count, PAGE):
-        stage.redis.eval(
-            COPY,
-            2,
-            stage.keys.order(client_order_id),
-            stage.keys.events,
-            stage.keys.prefix_order,
-            str(first),
-            str(min(first + PAGE, count) - 1),
-            str(RETENTION_MS),
-            *events,
-        )
-
-
-def events_of_one(stage: Stage) -> list[bytes]:
-    """The events of the last order that ended, as they stand in the stream."""
-    rows: Any = stage.redis.xrevrange(stage.keys.events, count=3)
-    return [fields[b"event"] for _, fields in rows]
+        last = min(first + PAGE, count) - 1
+        arguments: list[Any] = [fields, stage.keys.prefix_order, first, last, RETENTION_MS, *model.events]
+        stage.redis.eval(COPY, 1, stage.keys.events, *arguments)

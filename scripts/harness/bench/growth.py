@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.harness.bench.filling import events_of_one, fill_with_finished
+from scripts.harness.bench.filling import FinishedOrder, fill_with_finished, finished_order
 from scripts.harness.bench.measures import Figure, Result
 from scripts.harness.bench.stage import Shape, Stage
 from scripts.harness.bench.statistics import growth, spread_of
@@ -20,9 +20,12 @@ def grown(repeats: int, orders: int, finished: Sequence[int]) -> Result:
     by_lanes: dict[int, list[Run]] = {size: [] for size in LANE_COUNTS}
     shape = Shape(symbols=SYMBOLS, accounts=LANE_COUNTS[-1] // SYMBOLS)
     with Stage(shape) as stage:
+        model = _model(stage)
         for _ in range(repeats):
             for size in finished:
-                by_finished[size].append(_with_finished(stage, orders, size))
+                stage.clear()
+                fill_with_finished(stage, model, size)
+                by_finished[size].append(run_on(stage, orders, LANES))
             for lanes in LANE_COUNTS:
                 by_lanes[lanes].append(run_pool(stage, orders, lanes, appended=lanes))
     return Result(
@@ -38,15 +41,10 @@ def grown(repeats: int, orders: int, finished: Sequence[int]) -> Result:
     )
 
 
-def _with_finished(stage: Stage, orders: int, size: int) -> Run:
+def _model(stage: Stage) -> FinishedOrder:
+    """An order that the pool has finished here, to be copied."""
     run_pool(stage, LANES, LANES)
-    some = next(iter(stage.redis.scan_iter(f"{stage.keys.prefix_order}*")))
-    identifier = some.decode().removeprefix(stage.keys.prefix_order)
-    events = events_of_one(stage)
-    stage.clear()
-    stage.redis.hset(stage.keys.order(identifier), mapping={"status": "FILLED"})
-    fill_with_finished(stage, identifier, events, size)
-    return run_on(stage, orders, LANES)
+    return finished_order(stage)
 
 
 def _cpu_us(run: Run) -> float:

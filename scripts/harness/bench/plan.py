@@ -30,19 +30,19 @@ def steps(conditions: Conditions) -> dict[int, Callable[[], Result]]:
     def times(whole: int, when_quick: int) -> int:
         return conditions.repeats or (when_quick if quick else whole)
 
-    orders = 2_000 if quick else 6_000
+    orders = 1_500 if quick else 6_000
     return {
         1: partial(throughput.beside_ccxt, times(7, 3), orders, site),
-        2: partial(queues.beside_queues, times(3, 1), 1_500 if quick else 4_000, site),
-        3: partial(latency.idle, times(5, 2), 80 if quick else 300, site),
-        4: partial(latency.loaded, times(5, 1), 80 if quick else 200, orders, site),
+        2: partial(queues.beside_queues, times(3, 1), 1_500 if quick else 4_000, site, share_ours=quick),
+        3: partial(latency.idle, times(5, 1), 100 if quick else 300, site),
+        4: partial(latency.loaded, times(5, 1), 60 if quick else 200, orders, site),
         5: partial(throughput.two_beside_one, times(5, 1), orders, site.delay_ms),
         6: partial(footprint.open_order_memory, times(3, 1), 1_000 if quick else 5_000),
         7: partial(footprint.waiting_lanes_memory, times(3, 1)),
         8: partial(footprint.idle_cost, times(3, 1), 4.0 if quick else 10.0, site),
-        9: partial(footprint.start_time, times(5, 2)),
-        10: partial(syncing.synced, times(5, 2)),
+        9: partial(footprint.start_time, times(5, 1)),
+        10: partial(syncing.synced, times(5, 1)),
         11: partial(
-            growth.grown, times(3, 1), 1_500 if quick else 4_000, FINISHED_QUICK if quick else FINISHED
+            growth.grown, times(3, 1), 1_000 if quick else 4_000, FINISHED_QUICK if quick else FINISHED
         ),
     }

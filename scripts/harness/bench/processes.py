@@ -17,6 +17,8 @@ from common.die_with_parent import die_with_parent
 from scripts.harness.processes import ROOT, PoolFailed
 
 STOP_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 0.02
+"""Between two looks at what is waited for: looking takes CPU from what is measured."""
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -154,4 +156,4 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float, *children: 
         if time.monotonic() > deadline:
             words = "\n".join(f"{child.name}: {child.last_words(5)}" for child in children)
             raise PoolFailed(f"{what} took more than {seconds:g} s; last words:\n{words}")
-        time.sleep(0.01)
+        time.sleep(LOOK_SECONDS)

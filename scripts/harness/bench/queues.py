@@ -29,7 +29,8 @@ INSTALL_SECONDS: Final = 600
 ENQUEUE_SECONDS: Final = 120
 MADE: Final = "made-from"
 FORKS: Final = 8
-"""Processes of a queue that runs one job in each: on two cores more only take turns (measured with 8, 16 and 64)."""
+"""Processes of a queue that runs one job in each: some for each core, so that none of them waits for a job's reply."""
+LEAST_JOBS: Final = 200
 
 
 class Contender(Struct, frozen=True, kw_only=True):
@@ -199,8 +200,9 @@ def run_contender(stage: Stage, contender: Contender, binaries: Path, count: int
         stage.drop(worker)
 
 
-def beside_queues(repeats: int, orders: int, site: Site) -> Result:
-    """Measure 2."""
+def beside_queues(repeats: int, orders: int, site: Site, *, share_ours: bool = False) -> Result:
+    """Measure 2. With `share_ours`, one run of ours stands beside all queues of a kind: quicker, and less exact."""
+    kept: dict[int, list[float]] | None = {} if share_ours else None
     figures: list[Figure] = []
     with Stage(shape_for(site, LANES)) as stage:
         version = _redis_version(stage)
@@ -212,7 +214,7 @@ def beside_queues(repeats: int, orders: int, site: Site) -> Result:
                         f"this one is {version[0]}.{version[1]}"
                     )
                 binaries = environment_of(contender.environment)
-                figures.append(_beside(stage, contender, binaries, repeats, orders))
+                figures.append(_beside(stage, contender, binaries, repeats, orders, kept))
             except (NotInstalled, PoolFailed) as error:
                 figures.append(_absent(contender, str(error)))
     return Result(
@@ -227,12 +229,24 @@ def _redis_version(stage: Stage) -> tuple[int, ...]:
     return tuple(int(part) for part in found["redis_version"].split(".")[:2])
 
 
-def _beside(stage: Stage, contender: Contender, binaries: Path, repeats: int, orders: int) -> Figure:
-    ours, theirs = [], []
-    count = max(int(orders * contender.share), 200)
-    for _ in range(repeats):
+def _beside(
+    stage: Stage,
+    contender: Contender,
+    binaries: Path,
+    repeats: int,
+    orders: int,
+    kept: dict[int, list[float]] | None,
+) -> Figure:
+    """`kept`: our runs by how many workers they had, to be used again."""
+    ours = list((kept or {}).get(contender.workers, []))
+    theirs = []
+    count = max(int(orders * contender.share), LEAST_JOBS)
+    for number in range(repeats):
         theirs.append(run_contender(stage, contender, binaries, count).rate)
-        ours.append(run_pool(stage, orders, LANES, workers=contender.workers).rate)
+        if len(ours) <= number:
+            ours.append(run_pool(stage, orders, LANES, workers=contender.workers).rate)
+    if kept is not None:
+        kept[contender.workers] = ours
     beside = "one worker of ours" if contender.workers == 1 else f"{contender.workers} workers of ours"
     return compared(contender.name, ours, theirs, "orders/s", f"{contender.way}; beside {beside}")
 

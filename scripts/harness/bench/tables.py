@@ -99,12 +99,13 @@ def terminal_table(result: Result) -> Table:
     return table
 
 
-def document_tables(results: list[Result]) -> str:
-    """The tables of `docs/performance.md`, in Markdown."""
+def document_tables(results: list[Result], taken: Mapping[int, str]) -> str:
+    """The tables of `docs/performance.md`, in Markdown; `taken` says of each measure on what and how it was taken."""
     lines = [*_summary(results), ""]
     for result in results:
         measure = MEASURES[result.number]
-        lines += [f"### {result.number}. {measure.title}", "", f"Theirs: {measure.theirs}.", ""]
+        lines += [f"### {result.number}. {measure.title}", ""]
+        lines += [f"Theirs: {measure.theirs}. {taken.get(result.number, '')}".rstrip(), ""]
         lines += ["| | ours | theirs | unit | ratio | lowest - highest | |", "|---|--:|--:|---|--:|---|---|"]
         lines += [f"| {' | '.join(_cells(figure))} |" for figure in (*result.counted, *result.explaining)]
         lines.append("")

@@ -153,6 +153,9 @@ def play(stage: Stage) -> None:
 EXCHANGE_TROUBLE: Final = ("drop_after", "error_after", "error_before", "cut_body", "reset_before")
 TROUBLE_SHARE: Final = 0.03
 RELEASES: Final = 3
+MARKET_MOVES: Final = 8
+RARE: Final = ("reap.done", "sync.asked", "sync.noted")
+"""Points that a process reaches seldom: struck the first time."""
 
 
 def play_process_points(stage: Stage) -> None:
@@ -162,7 +165,13 @@ def play_process_points(stage: Stage) -> None:
         stage.exchange_fault(route="/order$", fault=fault, probability=TROUBLE_SHARE / len(EXCHANGE_TROUBLE))
     points = [name for name, point in POINTS.items() if "process" in point.drives]
     stage.arms += [
-        Arm(point=name, action="kill", token=name, times=2, at=stage.random.randint(1, 4))
+        Arm(
+            point=name,
+            action="kill",
+            token=name,
+            times=2,
+            at=1 if name in RARE else stage.random.randint(1, 4),
+        )
         for name in points
         if not name.startswith("release")
     ]
@@ -177,17 +186,20 @@ def play_process_points(stage: Stage) -> None:
         leaving = stage.fleet.alive("binance")[0]
         stage.fault(f"SIGTERM to {leaving.name}")
         stage.fleet.signal(leaving, signal.SIGTERM)
+        stage.move_market()
         stage.fleet.wait(leaving)
         if leaving.code == 0:
             stage.fleet.start("binance")
     stage.drain()
+    for _ in range(MARKET_MOVES):
+        stage.move_market()
+    stage.settle()
     scheduler.stop()
     struck = stage.tokens_struck()
     stage.faults += [Fault(one.at_ms, f"SIGKILL of {one.pid} at {one.point}") for one in struck.values()]
     reached = {one.point for one in struck.values()}
-    stage.notes.append(
-        f"{len(struck)} deaths at {len(reached)} points; not reached: {', '.join(sorted(set(points) - reached)) or 'none'}"
-    )
+    missed = ", ".join(sorted(set(points) - reached))
+    stage.notes.append(f"{len(struck)} deaths at {len(reached)} points; not reached: {missed or 'none'}")
 
 
 def _name(intent: Intent) -> str:

@@ -16,14 +16,16 @@ from orderlane.keys import INTENT_FIELD, Keys
 from scripts.harness.chaos.judging import EXCHANGES, POOL
 from scripts.harness.chaos.replies import ReplyFuzzer
 from scripts.harness.chaos.stage import Stage
+from scripts.harness.evidence import stream
 from scripts.harness.producer import Plan
 from scripts.harness.verdict import Appended
 
 BATCH: Final = 500
 BACKLOG: Final = 4_000
 WEIRD: Final[tuple[Any, ...]] = (
-    None, True, 0, -1, 1e308, "", " ", "x" * 70_000, "NaN", "-Infinity", "1e9999", "9" * 400, "0x10", "１２", "\x00", "\ud7ff",
-    "🜏", [], {}, [[]], {"a": {"b": []}}, -0.0, 2**63, "0.00000000000000000001", "main|x", "../..", "a" * 65,
+    None, True, 0, -1, 1e308, "", " ", "x" * 70_000, "NaN", "-Infinity", "1e9999", "9" * 400, "0x10",
+    "\uff11\uff12",
+    "\x00", "\ud7ff", "🜏", [], {}, [[]], {"a": {"b": []}}, -0.0, 2**63, "0.00000000000000000001", "main|x", "../..", "a" * 65,
 )  # fmt: skip
 """Put in place of a field's value."""
 KINDS: Final = ("place", "cancel", "amend", "cancel_all", "merge", "", "PLACE")
@@ -36,8 +38,8 @@ class Mutator:
         self._chance = random.Random(f"{seed}/fuzz")
         self._plan = Plan(seed, stage.prices())
         self._damages: tuple[Callable[[dict[str, Any]], list[bytes]], ...] = (
-            self._weird_value, self._missing_field, self._foreign_field, self._cut, self._flipped_bytes, self._other_kind,
-            self._doubled_key, self._foreign_entry_field, self._deep, self._padded, self._intact,
+            self._weird_value, self._missing_field, self._foreign_field, self._cut, self._flipped_bytes,
+            self._other_kind, self._doubled_key, self._foreign_entry_field, self._deep, self._padded, self._intact,
         )  # fmt: skip
 
     def entries(self, number: int) -> Iterator[list[bytes]]:
@@ -121,8 +123,8 @@ def play(stage: Stage) -> None:
     stage.drain()
     reasons: dict[str, int] = {}
     for name in EXCHANGES:
-        for row in stage.client.xrange(stage.keys(name).dead):  # type: ignore[union-attr]
-            code = msgspec.json.decode(row[1][b"reason"])["code"]
+        for _, letter in stream(stage.client, stage.keys(name).dead):
+            code = msgspec.json.decode(letter[b"reason"])["code"]
             reasons[code] = reasons.get(code, 0) + 1
     shown = sorted(reasons.items(), key=lambda pair: -pair[1])
     stage.notes.append("dead letters: " + ", ".join(f"{code} {count}" for code, count in shown))
@@ -137,7 +139,7 @@ def _exchange_of(entry: list[bytes], number: int) -> str:
 
 
 def _append(stage: Stage, batch: list[tuple[str, list[bytes]]]) -> None:
-    pipeline = stage.client.pipeline(transaction=False)
+    pipeline: Any = stage.client.pipeline(transaction=False)
     for exchange, entry in batch:
         pipeline.execute_command("XADD", Keys(exchange, POOL).intents, "*", *entry)
     for (exchange, entry), reply in zip(batch, pipeline.execute(), strict=True):
@@ -173,5 +175,5 @@ def play_replies(stage: Stage) -> None:
         fuzzer.active = False
         stage.drain()
     stage.notes.append(
-        f"{len(fuzzer.struck)} different damages of {len(fuzzer.fields)} fields of {len(fuzzer.routes)} kinds of replies"
+        f"{len(fuzzer.struck)} different damages of {len(fuzzer.fields)} fields of {len(fuzzer.routes)} kinds of reply"
     )

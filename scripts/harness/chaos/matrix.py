@@ -56,7 +56,8 @@ SHARED: Final = ("reset_unread", "429")
 """Behaviours that strike whatever is under way beside: their cells run among themselves."""
 
 COINS: Final = (
-    "BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "DOGE", "LTC", "LINK", "AVAX", "DOT", "ATOM", "TRX", "UNI", "BCH", "XLM", "EOS", "NEAR", "ALGO",
+    "BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "DOGE", "LTC", "LINK", "AVAX", "DOT", "ATOM", "TRX", "UNI", "BCH", "XLM",
+    "EOS", "NEAR", "ALGO",
 )  # fmt: skip
 ACCOUNTS: Final = ("main", "alt")
 NOTIONAL: Final = Decimal(300)
@@ -187,7 +188,12 @@ def _seat(
         )  # fmt: skip
 
     follower = place("follower", "0.98")
-    named = {"id": f"cell-{number}", "exchange": exchange, "account": account, "symbol": symbol}
+    named: dict[str, Any] = {
+        "id": f"cell-{number}",
+        "exchange": exchange,
+        "account": account,
+        "symbol": symbol,
+    }
     setup = None if cell.kind == "place" else place("target", "0.985")
     subject: Intent
     if setup is None:

@@ -121,7 +121,7 @@ class Proxy:
             if self.mood.refuse:
                 self._strike("refused a connection")
                 return
-            while self.mood.deaf:
+            while self.mood.deaf:  # noqa: ASYNC110 - the mood is set by another thread
                 await asyncio.sleep(0.05)
             inward, outward = await asyncio.open_connection("127.0.0.1", self._server_port)
             self._open.add(outward)

@@ -110,11 +110,19 @@ def _say(stage: Stage, what: str, ends: Sequence[Ended], ruling: Ruling) -> list
             if one.at_us // 1000 > ended.at_ms and lane in left and one.kind == "place":
                 left.discard(lane)
                 times.append(one.at_us / 1000 - ended.at_ms)
+    window_ms = stage.timing.receive_window_ms
+    waited = [one for one in times if one >= window_ms]
+    prompt = [one for one in times if one < window_ms]
     stage.notes.append(
-        f"{what}: {len(ends)} times, {len(times)} lanes: next order after p50 {percentile(times, 0.5):.0f} ms, "
-        f"p90 {percentile(times, 0.9):.0f} ms, max {max(times, default=0):.0f} ms "
+        f"{what}: {len(ends)} times, {len(prompt)} lanes: next order after p50 {percentile(prompt, 0.5):.0f} ms, "
+        f"max {max(prompt, default=0):.0f} ms "
         f"(lease {stage.timing.lease_ms} ms, heartbeat {stage.timing.heartbeat_ms} ms)"
     )
+    if waited:
+        stage.notes.append(
+            f"{what}: {len(waited)} more lanes had begun a request that never arrived, and waited until the "
+            f"exchange could not execute it any more ({window_ms} ms and a margin): max {max(waited):.0f} ms"
+        )
     return times
 
 

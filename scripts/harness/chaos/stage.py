@@ -25,10 +25,12 @@ from common.redis_server import EmbeddedRedis
 from orderlane.connection import connect
 from orderlane.intents import Intent
 from orderlane.keys import Keys
+from scripts.harness.chaos.books import mismatches, read_books
 from scripts.harness.chaos.fleet import Fleet, Worker
 from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault, Ruling
 from scripts.harness.chaos.proxy import Proxy
 from scripts.harness.chaos.submitting import Submitter
+from scripts.harness.evidence import read_journal
 from scripts.harness.processes import LocalPool, PoolFailed, Process
 from scripts.harness.producer import COINS, Plan
 from scripts.harness.verdict import Appended
@@ -36,6 +38,7 @@ from scripts.harness.verdict import Appended
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, what is left counts as stuck."""
 POLL_SECONDS: Final = 0.05
+SETTLE_SECONDS: Final = 40.0
 NO_LIMIT: Final = {
     "weight_1m": "6000000/minute",
     "orders_10s": "1000000/10 seconds",
@@ -218,7 +221,7 @@ class Stage:
         return list(found)
 
     def start_scheduler(self, number: int = 1) -> Process:
-        """Start a scheduler that sees the same Redis, exchange and failpoints as the workers; killed, it starts again."""
+        """Start a scheduler in the workers' own world, failpoints included; killed, it starts again."""
         return self.pool.start(
             f"scheduler.{number}", "scripts.harness.keep_running", "--", sys.executable, "-m", "workers.scheduler",
             environment=self._environment(),
@@ -244,7 +247,7 @@ class Stage:
         self.faults.append(Fault(time.time_ns() // 1_000_000, what))
 
     def exchange_fault(self, **rule: Any) -> None:
-        """Put a fault in force at the exchange (see `workers/paper/faults.py`); what it struck is counted at the end."""
+        """Put a fault in force at the exchange (see `workers/paper/faults.py`)."""
         self.pool.ask_paper("/paper/faults", msgspec.json.encode(rule))
 
     def clear_exchange_faults(self) -> None:
@@ -254,6 +257,19 @@ class Stage:
         request = urllib.request.Request(f"{self.pool.paper_url}/paper/faults", method="DELETE")
         with urllib.request.urlopen(request, timeout=30):
             pass
+
+    def move_market(self) -> None:
+        """Walk every price a few steps on; orders on the book may fill, which the scheduler's sync has to see."""
+        self.pool.ask_paper("/paper/step", b'{"steps": 5}')
+
+    def settle(self) -> None:
+        """Wait, for a while, until the sync has brought the journal up to what the market did."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            journal = read_journal(self.client, POOL, EXCHANGES)
+            if not mismatches(journal.orders, read_books(self.pool.ask_paper("/paper/orders"))):
+                return
+            time.sleep(1)
 
     def kill(self, worker: Worker) -> None:
         """SIGKILL a worker, and remember which lanes it had."""

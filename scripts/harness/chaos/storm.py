@@ -10,21 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from orderlane.intents import Intent
-from scripts.harness.chaos.books import mismatches, read_books
-from scripts.harness.chaos.judging import EXCHANGES, POOL
+from scripts.harness.chaos.judging import EXCHANGES
 from scripts.harness.chaos.network import BAD_NETWORK
 from scripts.harness.chaos.proxy import CALM, Mood
 from scripts.harness.chaos.redis_faults import BAD_LINK
 from scripts.harness.chaos.stage import Stage
-from scripts.harness.evidence import read_journal
 from scripts.harness.producer import Plan
 
 SCHEDULERS: Final = 2
 CHECKPOINT_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = (0.3, 2.5)
 MOST_WORKERS: Final = 6
-SETTLE_SECONDS: Final = 40.0
-"""How long the sync may take to bring the journal up to what the market did at the very end."""
 EXCHANGE_FAULTS: Final[tuple[dict[str, object], ...]] = (
     {"fault": "drop_after"},
     {"fault": "error_after"},
@@ -61,7 +57,7 @@ class Storm:
             "bad network": lambda: self._spoil(BAD_NETWORK, network=True),
             "bad link to Redis": lambda: self._spoil(BAD_LINK, network=False),
             "connections cut": self._cut,
-            "the market moves": self._move_market,
+            "the market moves": stage.move_market,
         }
 
     def act(self) -> None:
@@ -129,9 +125,6 @@ class Storm:
     def _cut(self) -> None:
         self._chance.choice((self._net, self._link)).cut_all()
 
-    def _move_market(self) -> None:
-        self._stage.pool.ask_paper("/paper/step", b'{"steps": 5}')
-
 
 def play(stage: Stage) -> None:
     """The storm."""
@@ -152,7 +145,7 @@ def play(stage: Stage) -> None:
             stage.fleet.start("binance-spot" if stage.fleet.alive("binance") else "binance")
     stage.submitter.stop()
     stage.drain()
-    _settle(stage)
+    stage.settle()
     stage.findings += [
         f"{one.name} ended with code {one.popen.returncode}; log: {one.log}"
         for one in schedulers
@@ -173,13 +166,3 @@ def _checkpoint(stage: Stage) -> str:
         f"{len(stage.submitter.appended)} submitted, {backlog} waiting or under way, {len(stage.faults)} faults, "
         f"{len(stage.fleet.alive())} workers live of {len(stage.fleet.workers)}"
     )
-
-
-def _settle(stage: Stage) -> None:
-    """Wait for the sync to see what the market did."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline:
-        journal = read_journal(stage.client, POOL, EXCHANGES)
-        if not mismatches(journal.orders, read_books(stage.pool.ask_paper("/paper/orders"))):
-            return
-        time.sleep(1)

@@ -1,0 +1,150 @@
+"""The chaos harness: what it promises on its command line, that it sees what is wrong, and a small cut of its runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.failpoints import POINTS
+from orderlane.identity import client_order_id
+from orderlane.intents import OrderType, PlaceOrder, Side
+from orderlane.orders import Order, OrderStatus
+from scripts.harness.chaos.books import Booked, mismatches
+from scripts.harness.chaos.catalogue import SCENARIOS
+from scripts.harness.chaos.judging import rule
+from scripts.harness.chaos.matrix import BEHAVIOURS, ROUTES, batches, cells, sample, seats
+from scripts.harness.chaos.matrix import COINS as MATRIX_COINS
+from scripts.harness.chaos.stage import Options, Stage
+from scripts.harness.processes import ROOT
+from scripts.harness.verdict import Appended
+
+KEYS = [
+    "intents",
+    "accepted",
+    "refused",
+    "unknown",
+    "lost",
+    "duplicated",
+    "out_of_order",
+    "stuck",
+    "mismatched",
+    "leaked_keys",
+    "faults",
+    "recovery_ms_p50",
+    "recovery_ms_max",
+    "seconds",
+]
+
+
+def chaos(*options: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-P", str(ROOT / "scripts" / "chaos.py"), *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def order(status: OrderStatus, filled: str = "0") -> Order:
+    intent = PlaceOrder(
+        id="a", exchange="binance", account="main", symbol="BTC/USDT:USDT", side=Side.BUY, type=OrderType.MARKET,
+        amount=Decimal("0.003"),
+    )  # fmt: skip
+    return Order(
+        client_order_id="x", intent=intent, status=status, exchange_order_id="1", amount=Decimal("0.003"),
+        filled=Decimal(filled),
+    )  # fmt: skip
+
+
+def test_the_list_names_every_scenario() -> None:
+    listed = chaos("--list").stdout.decode().splitlines()
+    assert [line.split()[0] for line in listed] == list(SCENARIOS)
+
+
+def test_an_unknown_scenario_is_refused_by_name() -> None:
+    done = chaos("sunshine")
+    assert done.returncode == 2
+    assert b"sunshine" in done.stderr
+
+
+def test_the_matrix_has_every_point_that_an_intent_passes_times_every_behaviour() -> None:
+    every = cells()
+    passed = {name for name, point in POINTS.items() if set(point.drives) & {*ROUTES, "any"}}
+    assert {cell.point for cell in every} == passed
+    assert len(every) == len(set(every)) == len({(cell.kind, cell.point) for cell in every}) * len(BEHAVIOURS)
+
+
+def test_a_sample_is_the_same_for_a_seed_and_meets_every_row_once_it_can() -> None:
+    every = cells()
+    rows = {(cell.kind, cell.point) for cell in every}
+    chosen = sample(every, len(rows), 3)
+    assert chosen == sample(every, len(rows), 3)
+    assert {(cell.kind, cell.point) for cell in chosen} == rows
+    assert {cell.behaviour for cell in chosen} == set(BEHAVIOURS)
+
+
+def test_cells_side_by_side_never_share_a_lane() -> None:
+    prices = dict.fromkeys(
+        (f"{coin}/USDT{suffix}" for coin in MATRIX_COINS for suffix in ("", ":USDT")), Decimal(10)
+    )
+    for batch in batches(cells()):
+        seated = seats(batch, 0, prices, 1)
+        assert len({(seat.subject.exchange, seat.lane) for seat in seated}) == len(seated)
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "booked", "wrong"),
+    [
+        (OrderStatus.FILLED, "0.003", ("FILLED", "0.003"), False),
+        (OrderStatus.ACTIVE, "0", ("FILLED", "0.003"), True),
+        (OrderStatus.FILLED, "0.002", ("FILLED", "0.003"), True),
+        (OrderStatus.ACTIVE, "0", None, True),
+        (OrderStatus.UNKNOWN, "0", ("FILLED", "0.003"), False),
+    ],
+)
+def test_the_books_are_compared_order_by_order(
+    status: OrderStatus, filled: str, booked: tuple[str, str] | None, wrong: bool
+) -> None:
+    books = [Booked("x", booked[0], Decimal("0.003"), Decimal(0), Decimal(booked[1]))] if booked else []
+    assert bool(mismatches({"x": order(status, filled)}, books)) is wrong
+
+
+def test_the_judge_sees_what_was_lost_left_over_and_leaked(tmp_path: Path) -> None:
+    intent = order(OrderStatus.ACTIVE).intent
+    name = client_order_id("orderlane", intent.exchange, intent.account, intent.id)
+    with Stage("test", Options(), tmp_path / "stage") as stage:
+        keys = stage.keys()
+        entry = stage.client.xadd(keys.intents, {"intent": msgspec.json.encode(intent)})
+        stage.client.hset(keys.owners, "main|BTC/USDT:USDT", f"gone:1:a#1@{entry.decode()}")  # type: ignore[union-attr]
+        stage.client.set("orderlane:{binance}:surprise", "1")
+        ruling = rule(stage.pool, stage.client, [Appended("binance", entry.decode(), name, intent)])  # type: ignore[union-attr]
+        assert not ruling.holds
+        assert (ruling.verdict.lost, ruling.stuck, ruling.leaked) == (1, 2, 1)
+
+
+def test_deaths_at_drawn_points_leave_one_order_or_one_verdict_each() -> None:
+    done = chaos("death", "--intents", "10", "--seed", "4", "--json")
+    closing = json.loads(done.stdout.splitlines()[-1])
+    assert list(closing) == KEYS
+    wrong = [
+        closing[name]
+        for name in ("unknown", "lost", "duplicated", "out_of_order", "stuck", "mismatched", "leaked_keys")
+    ]
+    assert wrong == [0] * 7, done.stderr.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert closing["faults"] >= 10
+    assert closing["intents"] == closing["accepted"] + closing["refused"]
+
+
+def test_a_tail_lost_by_redis_doubles_nothing() -> None:
+    done = chaos("redis-tail-lost", "--intents", "60", "--seed", "1", "--json")
+    closing = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, closing["lost"], closing["duplicated"]) == (0, 0, 0), done.stderr.decode()
