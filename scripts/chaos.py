@@ -59,7 +59,7 @@ def repeat_command(name: str, options: Options) -> str:
 @click.option(
     "--rate", type=float, help="Intents a second, 0: as fast as it goes; default: the scenario's own."
 )
-@click.option("--only", default="", help="`death`, `zombie`: only the cells whose name contains this.")
+@click.option("--only", default="", help="`death`, `zombie`: only these cells, as work:point:behaviour.")
 @click.option(
     "--logs",
     type=click.Path(path_type=Path, file_okay=False),

@@ -20,6 +20,8 @@ from common.exchange.transport import Call
 from orderlane.orders import OrderStatus
 
 ZERO: Final = Decimal(0)
+MOST_DIGITS: Final = 24
+"""Before the point, in a number that can be meant: the supply of the most divided coin, times its price."""
 
 
 class Venue(ABC):
@@ -198,7 +200,7 @@ def decimal_in(fields: Mapping[str, Any], *names: str) -> Decimal | None:
                 number = Decimal(str(value))
             except ArithmeticError:
                 number = Decimal("NaN")
-            if not number.is_finite():
+            if not number.is_finite() or number.adjusted() > MOST_DIGITS:
                 raise unreadable(f"field {name} is no number", value)
             return number
     return None

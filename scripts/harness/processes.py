@@ -134,7 +134,10 @@ class LocalPool:
     def start(self, name: str, *command: str, environment: dict[str, str] | None = None) -> Process:
         """Start `python -m command…` under a name that no living process has."""
         process = Process(
-            name, [sys.executable, "-m", *command], environment or self.environment, self.folder / f"{name}.log"
+            name,
+            [sys.executable, "-m", *command],
+            environment or self.environment,
+            self.folder / f"{name}.log",
         )
         self.processes[name] = process
         return process

@@ -129,10 +129,13 @@ class BucketModel(RuleBasedStateMachine):
     def shut(self, scope: str, for_ms: int) -> None:
         ends = max(self.open_at[scope], self.now_ms + for_ms)
         assert run(self.client, SHUT, [f"{scope}:penalty"], [self.now_ms, for_ms]) == ends
+        longer_ms = ends - max(self.open_at[scope], self.now_ms)
         self.open_at[scope] = ends
-        for name, (owner, _) in BUCKETS.items():
+        for name, (owner, bucket) in BUCKETS.items():
             if owner == scope:
-                self.levels[name] = min(self.levels[name], Fraction(0))
+                # What a level below zero regains during the pause is counted now: time passes it by.
+                regained = Fraction(bucket.refill * longer_ms, bucket.refill_ms)
+                self.levels[name] = min(self.levels[name] + regained, Fraction(0))
 
     @invariant()
     def no_window_ever_held_more_than_planned(self) -> None:

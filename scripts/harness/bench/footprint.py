@@ -20,7 +20,7 @@ START_SECONDS = 1.5
 VENUE_SYMBOLS = 500
 """About as many as Binance lists among its USDⓈ-M futures: their rules are read at the start."""
 IDLE_LANES = 16
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 1.0
 SLOW_MS = 2_000.0
 
 

@@ -41,7 +41,7 @@ def steps(conditions: Conditions) -> dict[int, Callable[[], Result]]:
         7: partial(footprint.waiting_lanes_memory, times(3, 1)),
         8: partial(footprint.idle_cost, times(3, 1), 4.0 if quick else 10.0, site),
         9: partial(footprint.start_time, times(5, 1)),
-        10: partial(syncing.synced, times(5, 1)),
+        10: partial(syncing.synced, times(5, 1), with_changes=not quick),
         11: partial(
             growth.grown, times(3, 1), 1_000 if quick else 4_000, FINISHED_QUICK if quick else FINISHED
         ),

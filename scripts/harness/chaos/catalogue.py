@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from scripts.harness.chaos import death, fuzz, network, recovery, redis_faults, storm, zombie
+from scripts.harness.chaos import crowds, death, fuzz, network, recovery, redis_faults, storm, zombie
 from scripts.harness.chaos.stage import DEFAULT, QUICK, Stage, Timing
 
 
@@ -38,7 +38,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "death-process": Scenario(
         summary="SIGKILL at the points of no single intent: take, reap, heartbeat, release, sync",
-        play=death.play_process_points,
+        play=crowds.play_process_points,
         intents=200,
         workers=4,
         cut_intents=100,
@@ -51,6 +51,11 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         workers=6,
         rate=0,
         cut_intents=24,
+    ),
+    "schedulers": Scenario(
+        summary="three schedulers, one killed and replaced: no periodic job is doubled",
+        play=crowds.play_schedulers,
+        intents=100,
     ),
     "clock": Scenario(summary="workers whose wall clock is 30 s ahead and behind", play=zombie.play_clocks),
     "blocked": Scenario(
@@ -125,11 +130,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         cut_intents=100,
     ),
     "recovery": Scenario(
-        summary="how long until a killed or stopped worker's lanes go on, under the default settings",
+        summary="how long until a killed or stopped worker's lanes go on, by the default settings; --intents: rounds",
         play=recovery.play,
         timing=DEFAULT,
+        intents=5,
         workers=3,
         rate=0,
-        cut_intents=1,
+        cut_intents=2,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
@@ -14,7 +13,16 @@ from common.failpoints import POINTS, Arm
 from orderlane.identity import client_order_id
 from orderlane.intents import Intent
 from scripts.harness.chaos.judging import POOL, Fault, Ruling
-from scripts.harness.chaos.matrix import BEHAVIOURS, COINS, ROUTES, Seat, batches, cells, sample, seats
+from scripts.harness.chaos.matrix import (
+    BEHAVIOURS,
+    COINS,
+    ROUTES,
+    Seat,
+    batches,
+    cells,
+    sample,
+    seats,
+)
 from scripts.harness.chaos.stage import QUICK, Stage, Timing
 
 CREW: Final = 6
@@ -127,6 +135,10 @@ class DeathMatrix:
             wrong = any(
                 _name(one) in ruling.wrong for one in (seat.setup, seat.subject, seat.follower) if one
             )
+            if wrong:
+                self.stage.notes.append(
+                    f"wrong: scripts/chaos death --seed {self.stage.options.seed} --only {seat.cell.name}"
+                )
             mark = "[red]WRONG[/red]" if wrong else "ok" if seat.number in self.struck else "."
             shown[seat.cell.kind, seat.cell.point][seat.cell.behaviour] = mark
         table = Table(title="SIGKILL at each point, for each behaviour of the exchange", title_justify="left")
@@ -148,58 +160,6 @@ def play(stage: Stage) -> None:
     matrix.play()
     stage.after_ruling.append(matrix.measure)
     stage.after_ruling.append(lambda ruling: stage.tables.append(matrix.table(ruling)))
-
-
-EXCHANGE_TROUBLE: Final = ("drop_after", "error_after", "error_before", "cut_body", "reset_before")
-TROUBLE_SHARE: Final = 0.03
-RELEASES: Final = 3
-MARKET_MOVES: Final = 8
-RARE: Final = ("reap.done", "sync.asked", "sync.noted")
-"""Points that a process reaches seldom: struck the first time."""
-
-
-def play_process_points(stage: Stage) -> None:
-    """Load from the usual plan, an exchange that misbehaves now and then, and death at the points that belong to no
-    single intent, each reached twice by different processes."""
-    for fault in EXCHANGE_TROUBLE:
-        stage.exchange_fault(route="/order$", fault=fault, probability=TROUBLE_SHARE / len(EXCHANGE_TROUBLE))
-    points = [name for name, point in POINTS.items() if "process" in point.drives]
-    stage.arms += [
-        Arm(
-            point=name,
-            action="kill",
-            token=name,
-            times=2,
-            at=1 if name in RARE else stage.random.randint(1, 4),
-        )
-        for name in points
-        if not name.startswith("release")
-    ]
-    stage.arms += [
-        Arm(point=name, action="kill", token=name, times=2) for name in points if name.startswith("release")
-    ]
-    stage.open_house()
-    scheduler = stage.start_scheduler()
-    stage.submitter.begin(stage.plan())
-    for number in range(RELEASES + 1):
-        stage.after((number + 1) / (RELEASES + 2))
-        leaving = stage.fleet.alive("binance")[0]
-        stage.fault(f"SIGTERM to {leaving.name}")
-        stage.fleet.signal(leaving, signal.SIGTERM)
-        stage.move_market()
-        stage.fleet.wait(leaving)
-        if leaving.code == 0:
-            stage.fleet.start("binance")
-    stage.drain()
-    for _ in range(MARKET_MOVES):
-        stage.move_market()
-    stage.settle()
-    scheduler.stop()
-    struck = stage.tokens_struck()
-    stage.faults += [Fault(one.at_ms, f"SIGKILL of {one.pid} at {one.point}") for one in struck.values()]
-    reached = {one.point for one in struck.values()}
-    missed = ", ".join(sorted(set(points) - reached))
-    stage.notes.append(f"{len(struck)} deaths at {len(reached)} points; not reached: {missed or 'none'}")
 
 
 def _name(intent: Intent) -> str:

@@ -54,6 +54,9 @@ def rule(
     says nothing of their place in the lane."""
     arrived, journal = read_arrived(pool), read_journal(client, POOL, EXCHANGES)
     verdict = _without_order_of(resent, judge(appended, arrived, journal))
+    verdict = _waiting_is_not_lost(
+        verdict, [one for name in EXCHANGES for one in _behind_parked(client, Keys(name, POOL))]
+    )
     different = mismatches(journal.orders, read_books(pool.ask_paper("/paper/orders")))
     stuck = [line for exchange in EXCHANGES for line in _left_over(client, Keys(exchange, POOL))]
     leaked = leaked_keys(client)
@@ -84,6 +87,20 @@ def _without_order_of(resent: Collection[str], verdict: Verdict) -> Verdict:
     ]
     count = sum(line.startswith("out of order") for line in kept)
     return msgspec.structs.replace(verdict, findings=tuple(kept), out_of_order=count)
+
+
+def _waiting_is_not_lost(verdict: Verdict, waiting: Sequence[str]) -> Verdict:
+    """Entries behind a parked lane's head wait, for all to see, until a person has decided on the head."""
+    kept = [line for line in verdict.findings if not any(f"lost: entry {one} " in line for one in waiting)]
+    count = len(verdict.findings) - len(kept)
+    return msgspec.structs.replace(
+        verdict, findings=tuple(kept), lost=verdict.lost - count, unknown=verdict.unknown + count
+    )
+
+
+def _behind_parked(client: redis.Redis, keys: Keys) -> list[str]:
+    parked = set(_members(client, keys.parked))
+    return [_entry_in(one) for one in _members(client, keys.waiting) if one.partition(b"\0")[0] in parked]
 
 
 def _left_over(client: redis.Redis, keys: Keys) -> list[str]:

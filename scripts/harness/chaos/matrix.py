@@ -23,15 +23,18 @@ from orderlane.intents import (
 
 ROUTES: Final = {
     "place": "^POST /fapi/v1/order$",
+    "stop": "^POST /fapi/v1/algoOrder$",
     "cancel": "^DELETE /fapi/v1/order$",
     "amend": "^PUT /fapi/v1/order$",
     "replace": "^POST /api/v3/order$",
     "cancel_all": "^DELETE /fapi/v1/allOpenOrders$",
 }
-"""Kind of work -> the request that the exchange's behaviour strikes. `replace` runs on spot, the others on USDⓈ-M."""
+"""Kind of work -> the request that the exchange's behaviour strikes. `replace` runs on spot, the others on USDⓈ-M. A
+`stop` is placed like any order, and kept by the exchange in a book of its own."""
 
 REJECTIONS: Final = {
     "place": '{"code":-2019,"msg":"Margin is insufficient."}',
+    "stop": '{"code":-2021,"msg":"Order would immediately trigger."}',
     "cancel": '{"code":-2011,"msg":"Unknown order sent."}',
     "amend": '{"code":-1111,"msg":"Precision is over the maximum defined for this asset."}',
     "replace": '{"code":-2010,"msg":"Account has insufficient balance for requested action."}',
@@ -105,15 +108,15 @@ class Seat(Struct, frozen=True):
 
 
 def cells(only: str = "") -> list[Cell]:
-    """Every cell of the matrix whose name contains `only`."""
+    """Every cell of the matrix in whose name (`work:point:behaviour`) one of the parts begins with `only`."""
     every = [
         Cell(kind, name, behaviour)
         for kind in ROUTES
         for name, point in POINTS.items()
-        if kind in point.drives or "any" in point.drives
+        if {"place" if kind == "stop" else kind, "any"} & set(point.drives)
         for behaviour in BEHAVIOURS
     ]
-    return [cell for cell in every if only in cell.name]
+    return [cell for cell in every if f":{only}" in f":{cell.name}"]
 
 
 def sample(every: Sequence[Cell], number: int, seed: int) -> list[Cell]:
@@ -194,9 +197,14 @@ def _seat(
         "account": account,
         "symbol": symbol,
     }
-    setup = None if cell.kind == "place" else place("target", "0.985")
+    setup = None if cell.kind in ("place", "stop") else place("target", "0.985")
     subject: Intent
-    if setup is None:
+    if cell.kind == "stop":
+        subject = PlaceOrder(
+            **named, side=Side.SELL, type=OrderType.STOP_MARKET, amount=plain(NOTIONAL / price),
+            trigger_price=plain(price * Decimal("0.9")),
+        )  # fmt: skip
+    elif setup is None:
         # Orders that fill at once matter most: their client order ids are free again.
         share, kind = chance.choice(
             [("0.99", OrderType.LIMIT), ("1.01", OrderType.LIMIT), ("1", OrderType.MARKET)]

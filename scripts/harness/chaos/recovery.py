@@ -19,7 +19,6 @@ from scripts.harness.chaos.stage import Stage
 from scripts.harness.producer import COINS
 from scripts.harness.verdict import percentile
 
-ROUNDS: Final = 5
 PER_LANE: Final = 6
 REPLY_DELAY_MS: Final = 60
 UNDER_WAY_SECONDS: Final = 0.15
@@ -35,12 +34,14 @@ class Ended(Struct, frozen=True):
 
 
 def play(stage: Stage) -> None:
-    """Under a backlog in every lane: SIGKILL a worker, then SIGTERM one, several times; last, stall loops for 1 s."""
+    """Under a backlog in every lane: SIGKILL a worker, `intents` times; SIGTERM one as often; last, stall loops for a
+    second."""
     stage.open_house(spot=False)
     stage.exchange_fault(route="^POST /fapi/v1/order$", fault="delay_reply", delay_ms=REPLY_DELAY_MS)
     rounds = Bursts(stage)
-    killed = [ended for _ in range(ROUNDS) if (ended := rounds.end_one(signal.SIGKILL))]
-    stopped = [ended for _ in range(ROUNDS) if (ended := rounds.end_one(signal.SIGTERM))]
+    turns = range(stage.options.intents)
+    killed = [ended for _ in turns if (ended := rounds.end_one(signal.SIGKILL))]
+    stopped = [ended for _ in turns if (ended := rounds.end_one(signal.SIGTERM))]
     _stall(stage, rounds)
 
     def measure(ruling: Ruling) -> None:

@@ -28,6 +28,7 @@ LOST_BYTES: Final = (200, 20_000)
 OOM_SECONDS: Final = 4.0
 FLUSHES: Final = 6
 WRONG_PASSWORD_SECONDS: Final = 3.0
+BAD_DOOR: Final = Mood(drop_reply=0.1, cut_reply=0.05, cut_request=0.05, delay_ms=5)
 BAD_LINK: Final = Mood(drop_reply=0.01, cut_reply=0.01, cut_request=0.01, swallow_reply=0.003, delay_ms=5)
 
 
@@ -126,14 +127,15 @@ def play_oom(stage: Stage) -> None:
 
 
 def play_dropped_replies(stage: Stage) -> None:
-    """A proxy before Redis that executes commands and drops the replies, cuts at any byte, or falls silent."""
-    proxy = stage.redis_proxy()
+    """Proxies between Redis and the pool, and Redis and the producer, that let commands be executed and drop the
+    replies, cut at any byte, or fall silent."""
+    proxy, door = stage.redis_proxy(), stage.front_door()
     stage.open_house()
-    proxy.mood = BAD_LINK
+    proxy.mood, door.mood = BAD_LINK, BAD_DOOR
     stage.submitter.begin(stage.plan())
     stage.after(1.0)
     time.sleep(1)
-    proxy.mood = CALM
+    proxy.mood = door.mood = CALM
     stage.drain()
 
 
