@@ -20,8 +20,6 @@ from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
 
 CANCEL_AGAIN_SECONDS: Final = 0.2
-RENEWAL_OVERDUE: Final = 1.5
-"""Taking renews the lease too, once in a heartbeat: only when that is overdue by so much is a heartbeat sent."""
 
 
 class Life:
@@ -144,7 +142,7 @@ class Life:
     async def _heartbeat_loop(self) -> None:
         for turn in itertools.count():
             await asyncio.sleep(self._heartbeat_ms / 1000)
-            if self._desk.dispatcher.seconds_since_renewal() < self._heartbeat_ms / 1000 * RENEWAL_OVERDUE:
+            if self._desk.dispatcher.seconds_since_renewal() < self._heartbeat_ms / 2000:
                 continue
             try:
                 await self._desk.dispatcher.heartbeat()
