@@ -45,7 +45,7 @@ def read_arrived(pool: LocalPool) -> list[Arrived]:
 def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> Journalled:
     """Every order record, dead letter and recognised duplicate of these exchanges."""
     orders: dict[str, Order] = {}
-    dead: dict[str, str] = {}
+    dead: dict[tuple[str, str], str] = {}
     duplicates: set[str] = set()
     for exchange in exchanges:
         keys = Keys(exchange, pool)
@@ -55,7 +55,9 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
                 order = decode_order(fields)
                 orders[order.client_order_id] = order
         for _, letter in stream(client, keys.dead):
-            dead[letter[b"entry"].decode()] = msgspec.json.decode(letter[b"reason"], type=Reason).code
+            dead[exchange, letter[b"entry"].decode()] = msgspec.json.decode(
+                letter[b"reason"], type=Reason
+            ).code
         for entry, fields in stream(client, keys.events):
             event = decode_event(entry, fields[EVENT_FIELD.encode()])
             if event.name is EventName.DUPLICATE:

@@ -53,8 +53,8 @@ class Journalled(Struct, frozen=True, kw_only=True):
 
     orders: dict[str, Order]
     """By client order id."""
-    dead: dict[str, str]
-    """Entry -> reason code."""
+    dead: dict[tuple[str, str], str]
+    """(exchange, entry) -> reason code: two streams may give the same id in the same millisecond."""
     duplicates: frozenset[str]
     """Client order ids for which a second entry was recognised as a duplicate."""
 
@@ -106,7 +106,7 @@ def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Jou
             counts["lost"] += 1
             status = order.status if order else "absent"
             findings.append(f"mismatch: the exchange has {client_order_id}, but its record is {status}")
-    disorder = _out_of_order(appended, arrived)
+    disorder = _out_of_order(appended, arrived) + _before_their_targets(arrived)
     findings += disorder
     return Verdict(
         intents=len(appended),
@@ -140,7 +140,7 @@ def _executed_places(arrived: Sequence[Arrived]) -> dict[str, list[Arrived]]:
 
 def _ending_of(one: Appended, journal: Journalled) -> str:
     """In which of the ways an entry may end this one did; `lost` when in none."""
-    if one.entry in journal.dead:
+    if (one.exchange, one.entry) in journal.dead:
         return "failed"
     order = journal.orders.get(one.client_order_id)
     if order is None:
@@ -157,8 +157,8 @@ def _ending_of(one: Appended, journal: Journalled) -> str:
 
 
 def _reason_of(one: Appended, journal: Journalled) -> str:
-    if one.entry in journal.dead:
-        return journal.dead[one.entry]
+    if (one.exchange, one.entry) in journal.dead:
+        return journal.dead[one.exchange, one.entry]
     order = journal.orders.get(one.client_order_id)
     if order is None or order.entry != one.entry:
         return "duplicate"
@@ -198,11 +198,7 @@ def _out_of_order(appended: Sequence[Appended], arrived: Sequence[Arrived]) -> l
     lanes: dict[tuple[str, str], list[tuple[int, Appended]]] = defaultdict(list)
     seen: set[str] = set()
     for one in sorted(appended, key=lambda entry: _entry_key(entry.entry)):
-        if (
-            isinstance(one.intent, PlaceOrder)
-            and one.client_order_id in arrival
-            and one.client_order_id not in seen
-        ):
+        if one.intent is not None and one.client_order_id in arrival and one.client_order_id not in seen:
             seen.add(one.client_order_id)
             lanes[one.exchange, one.intent.lane].append((arrival[one.client_order_id], one))
     findings = []
@@ -212,6 +208,16 @@ def _out_of_order(appended: Sequence[Appended], arrived: Sequence[Arrived]) -> l
                 if at < earlier_at and not _may_overtake(later, earlier):
                     findings.append(f"out of order: {_name(later)} arrived before {_name(earlier)}")
     return findings
+
+
+def _before_their_targets(arrived: Sequence[Arrived]) -> list[str]:
+    """Cancels and amends that reached the exchange before the order they are about."""
+    placed = _first_arrivals(arrived)
+    return [
+        f"out of order: a {request.kind} of {request.client_order_id} arrived before the order itself"
+        for request in arrived
+        if request.kind in ("cancel", "amend") and request.sequence < placed.get(request.client_order_id, 0)
+    ]
 
 
 def _first_arrivals(arrived: Sequence[Arrived]) -> dict[str, int]:

@@ -97,7 +97,7 @@ def known_to(server: EmbeddedRedis, appended: Sequence[Appended]) -> set[str]:
     waiting = {entry for name in EXCHANGES for entry, _ in stream(client, Keys(name, POOL).intents)}
     client.close()
     repeated = {one.entry for one in appended if one.client_order_id in journal.duplicates}
-    return {order.entry for order in journal.orders.values()} | set(journal.dead) | waiting | repeated
+    return {order.entry for order in journal.orders.values()} | {entry for _, entry in journal.dead} | waiting | repeated
 
 
 def play_stall(stage: Stage) -> None:
