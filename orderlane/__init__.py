@@ -6,6 +6,7 @@ from orderlane.client import Client
 from orderlane.errors import (
     Backlogged,
     ExchangeUnclear,
+    ExchangeUnknown,
     IdReused,
     IntentAmbiguous,
     OrderEnded,
@@ -39,6 +40,7 @@ __all__ = [
     "Event",
     "EventName",
     "ExchangeUnclear",
+    "ExchangeUnknown",
     "IdReused",
     "Intent",
     "IntentAmbiguous",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from itertools import islice
@@ -91,27 +91,42 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class Batch(Struct, frozen=True):
-    """Intents that travel together, in order; one that is invalid has its error in its place."""
+    """Intents that travel together, in order; one that can't be sent has its error in its place."""
 
-    members: Sequence[Submission | IntentInvalid]
+    members: Sequence[Submission | Exception]
 
     @property
     def submissions(self) -> list[Submission]:
         return [one for one in self.members if isinstance(one, Submission)]
 
+    @property
+    def exchanges(self) -> set[str]:
+        return {one.intent.exchange for one in self.submissions}
+
+    def without(self, refused: Mapping[str, Exception]) -> Batch:
+        """The batch with the error of its exchange in the place of each intent for one of these."""
+        if not refused:
+            return self
+        return Batch(
+            [
+                one if isinstance(one, Exception) else refused.get(one.intent.exchange, one)
+                for one in self.members
+            ]
+        )
+
     def results(self, replies: Sequence[Any]) -> list[Submitted | Exception]:
         """What became of each member; `replies` are those to the submissions, in order."""
         rest = iter(replies)
-        return [one if isinstance(one, IntentInvalid) else one.result(next(rest)) for one in self.members]
+        return [one if isinstance(one, Exception) else one.result(next(rest)) for one in self.members]
 
     def unanswered(self, failure: Unreachable) -> list[Submitted | Exception]:
         """What to say of each member when no reply came."""
         unknown = OutcomeUnknown(failure, [one.intent.id for one in self.submissions])
-        return [one if isinstance(one, IntentInvalid) else unknown for one in self.members]
+        return [one if isinstance(one, Exception) else unknown for one in self.members]
 
     def unsent(self, failure: Unreachable) -> list[Submitted | Exception]:
         """What to say of each member when nothing was sent, as a batch before it found no answer."""
-        return [one if isinstance(one, IntentInvalid) else failure for one in self.members]
+        return [one if isinstance(one, Exception) else failure for one in self.members]
 
 
 def batches(
@@ -119,7 +134,7 @@ def batches(
 ) -> Iterator[Batch]:
     """The intents, prepared, in batches of `BATCH_SIZE`."""
     for chunk in _chunks(intents):
-        members: list[Submission | IntentInvalid] = []
+        members: list[Submission | Exception] = []
         for intent in chunk:
             try:
                 members.append(

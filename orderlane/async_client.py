@@ -59,6 +59,7 @@ class AsyncClient:
         """Add an intent to its exchange's stream, once; see `Client.submit`."""
         submission = self.settings.submission(intent, uuid4().hex)
         try:
+            await self._link.check_exchange(submission.intent.exchange)
             reply = await self._link.submit(submission)
         except Unreachable as failure:
             raise OutcomeUnknown(failure, [intent.id]) from failure.__cause__
@@ -73,7 +74,8 @@ class AsyncClient:
                 results += batch.unsent(failure)
                 continue
             try:
-                results += batch.results(await self._link.submit_batch(batch.submissions))
+                admitted = batch.without(await self._link.unknown_exchanges(batch.exchanges))
+                results += admitted.results(await self._link.submit_batch(admitted.submissions))
             except Unreachable as error:
                 failure = error
                 results += batch.unanswered(error)
@@ -197,6 +199,8 @@ class AsyncClient:
         places = await self._link.places(exchange, account)
         order = await self._look(intent_id, places)
         if order is None:
+            for one in {place.exchange for place in places}:
+                await self._link.check_exchange(one)
             return stated_target(intent_id, places, symbol)
         here = [Place(order.intent.exchange, order.intent.account)]
         while (successor := replaced_by(order)) and (replacement := await self._look(successor, here)):

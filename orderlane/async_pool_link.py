@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import redis.asyncio
@@ -12,6 +12,7 @@ import redis.asyncio
 from orderlane.admission import BATCH_SIZE, Submission
 from orderlane.client_settings import NO_ANSWER, ClientSettings, Patience
 from orderlane.connection import SOCKET_TIMEOUT_SECONDS, connect_async
+from orderlane.errors import ExchangeUnknown
 from orderlane.events import Event
 from orderlane.keys import exchanges_key
 from orderlane.lookup import Place, only_exchange
@@ -35,6 +36,7 @@ class AsyncPoolLink:
             settings.url, socket_timeout_seconds=BLOCK_SECONDS + SOCKET_TIMEOUT_SECONDS
         )
         self._submit = script("submit")
+        self._registered: set[str] = set()
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
     async def close(self) -> None:
@@ -79,6 +81,26 @@ class AsyncPoolLink:
     async def exchanges(self) -> list[str]:
         """The exchanges that the pool's workers have registered."""
         return await self._members(exchanges_key(self.settings.pool))
+
+    async def check_exchange(self, exchange: str) -> None:
+        """Make sure that workers of the exchange have run; asked once for each exchange that has some.
+
+        A pool in which no worker has ever run takes any: it may be filled before it is started.
+
+        Raises:
+            ExchangeUnknown: the pool has other exchanges, and not this one.
+        """
+        if error := (await self.unknown_exchanges([exchange])).get(exchange):
+            raise error
+
+    async def unknown_exchanges(self, exchanges: Iterable[str]) -> dict[str, ExchangeUnknown]:
+        """Those of the exchanges that `check_exchange` refuses, each with its error."""
+        unsure = set(exchanges) - self._registered
+        if not unsure:
+            return {}
+        known = await self.exchanges()
+        self._registered.update(known)
+        return {one: ExchangeUnknown(one, known) for one in unsure.difference(known)} if known else {}
 
     async def accounts(self, exchange: str) -> list[str]:
         """The accounts that the exchange's workers have registered."""

@@ -77,11 +77,13 @@ class Client:
         Raises:
             IntentInvalid: the intent breaks the rules of its fields; nothing was added.
             IdReused: the id is taken by an intent with other content; nothing was added.
+            ExchangeUnknown: the pool's workers have registered other exchanges only; nothing was added.
             Backlogged: the backlog is at its limit; nothing was added.
             OutcomeUnknown: Redis did not answer for `retry_seconds`: submit it again, with the same id.
         """
         submission = self.settings.submission(intent, uuid4().hex)
         try:
+            self._link.check_exchange(submission.intent.exchange)
             reply = self._link.submit(submission)
         except Unreachable as failure:
             raise OutcomeUnknown(failure, [intent.id]) from failure.__cause__
@@ -101,7 +103,8 @@ class Client:
                 results += batch.unsent(failure)
                 continue
             try:
-                results += batch.results(self._link.submit_batch(batch.submissions))
+                admitted = batch.without(self._link.unknown_exchanges(batch.exchanges))
+                results += admitted.results(self._link.submit_batch(admitted.submissions))
             except Unreachable as error:
                 failure = error
                 results += batch.unanswered(error)
@@ -252,6 +255,8 @@ class Client:
         places = self._link.places(exchange, account)
         order = self._look(intent_id, places)
         if order is None:
+            for one in {place.exchange for place in places}:
+                self._link.check_exchange(one)
             return stated_target(intent_id, places, symbol)
         here = [Place(order.intent.exchange, order.intent.account)]
         while (successor := replaced_by(order)) and (replacement := self._look(successor, here)):

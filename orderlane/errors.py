@@ -112,6 +112,18 @@ class ExchangeUnclear(OrderlaneError, ValueError):
         super().__init__(f"give the exchange by name (the pool has {names})")
 
 
+class ExchangeUnknown(OrderlaneError, ValueError):
+    """No worker of the pool has registered this exchange: what is sent to it would wait for ever. Nothing was added."""
+
+    def __init__(self, exchange: str, known: Iterable[str]) -> None:
+        self.exchange = exchange
+        self.known = tuple(known)
+        super().__init__(
+            f"exchange is {exchange!r}, which the pool does not have (it has {', '.join(self.known)}): "
+            "check the name, or start its workers first"
+        )
+
+
 class OrderEnded(OrderlaneError):
     """There is nothing left to cancel or amend: the order has ended. `order` is its record."""
 

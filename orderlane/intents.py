@@ -20,6 +20,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from orderlane.repeated_keys import repeated_key
+
 MAX_PAYLOAD_BYTES: Final = 65_536
 """A payload over this many bytes is refused unread: no honest intent comes near it."""
 
@@ -31,6 +33,17 @@ EXACT_FLOAT_DIGITS: Final = 15
 _DECIMAL_TEXT = re.compile(r"\d{1,18}(\.\d{1,18})?\Z", re.ASCII)
 _DECIMAL_FIELDS = ("amount", "price", "trigger_price")
 _KINDS = "place, cancel, amend or cancel_all"
+_JSON_KINDS: Final = {
+    list: "a JSON array",
+    str: "a JSON string",
+    int: "a JSON number",
+    float: "a JSON number",
+    bool: "a JSON boolean",
+    type(None): "a JSON null",
+}
+_SECONDS_FROM: Final = 10**8
+_SECONDS_TO: Final = 10**11
+"""What a time of our age looks like in seconds (1973 to 5138); as milliseconds these are long gone (1970 to 1973)."""
 
 Identifier = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$(?!\n)", description="1 to 64 of A-Z a-z 0-9 . _ : -")
@@ -243,8 +256,8 @@ def decode_intent(payload: bytes) -> Intent:
     """Read one intent from the JSON in a stream entry.
 
     Raises:
-        IntentInvalid: with code `payload_too_large`, `malformed_json`, `inexact_number`, `unknown_kind` or
-            `invalid_intent`.
+        IntentInvalid: with code `payload_too_large`, `malformed_json`, `duplicate_key`, `inexact_number`,
+            `unknown_kind` or `invalid_intent`.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise IntentInvalid(
@@ -253,21 +266,32 @@ def decode_intent(payload: bytes) -> Intent:
         )
     try:
         raw = msgspec.json.decode(payload)
+        repeated = repeated_key(payload, raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntentInvalid("malformed_json", f"the field `intent` holds no JSON object: {error}") from None
     if not isinstance(raw, dict):
         raise IntentInvalid(
-            "malformed_json", f"the field `intent` holds a JSON {type(raw).__name__}, not an object"
+            "malformed_json", f"the field `intent` holds {_JSON_KINDS[type(raw)]}, not an object"
+        )
+    if repeated is not None:
+        raise IntentInvalid(
+            "duplicate_key", f"the key {repeated[:40]!r} is given more than once: give it once"
         )
     _check_numbers(raw)
     try:
-        return _decoder.decode(payload)
+        intent = _decoder.decode(payload)
     except (msgspec.ValidationError, RecursionError) as error:
         if raw.get("kind") not in ("place", "cancel", "amend", "cancel_all"):
-            raise IntentInvalid(
-                "unknown_kind", f"kind is {str(raw.get('kind'))[:40]!r}; expected {_KINDS}"
-            ) from None
+            kind = raw.get("kind", "")
+            found = "missing" if "kind" not in raw else "null" if kind is None else repr(str(kind)[:40])
+            raise IntentInvalid("unknown_kind", f"kind is {found}; expected {_KINDS}") from None
         raise IntentInvalid("invalid_intent", _in_words(str(error), raw)) from None
+    if intent.expires_at is not None and _SECONDS_FROM <= intent.expires_at < _SECONDS_TO:
+        raise IntentInvalid(
+            "invalid_intent",
+            f"expires_at is {intent.expires_at}: is it in seconds? {_EXPECTED['expires_at']}",
+        )
+    return intent
 
 
 def intent_schema() -> dict[str, Any]:

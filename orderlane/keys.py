@@ -140,10 +140,10 @@ class Keys:
 
 
 KNOWN = re.compile(
-    r"^[A-Za-z0-9._-]+:\{[A-Za-z0-9._-]+\}:("
+    r"^[A-Za-z0-9._-]+:(exchanges|\{[A-Za-z0-9._-]+\}:("
     r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|events|dead|unknown|accounts|control|markets"
     r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
-    r")\Z"
+    r"))\Z"
 )
 """Every form a key of a pool can take (rq keeps its own, under `rq:`)."""
 

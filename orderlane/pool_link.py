@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import redis
@@ -11,6 +11,7 @@ import redis
 from orderlane.admission import BATCH_SIZE, Submission
 from orderlane.client_settings import NO_ANSWER, ClientSettings, Patience
 from orderlane.connection import SOCKET_TIMEOUT_SECONDS, connect
+from orderlane.errors import ExchangeUnknown
 from orderlane.events import Event
 from orderlane.keys import exchanges_key
 from orderlane.lookup import Place, only_exchange
@@ -29,6 +30,7 @@ class PoolLink:
         self.redis: redis.Redis = connect(settings.url)
         self._blocking = connect(settings.url, socket_timeout_seconds=BLOCK_SECONDS + SOCKET_TIMEOUT_SECONDS)
         self._submit = script("submit")
+        self._registered: set[str] = set()
 
     def close(self) -> None:
         self.redis.close()
@@ -70,6 +72,26 @@ class PoolLink:
     def exchanges(self) -> list[str]:
         """The exchanges that the pool's workers have registered."""
         return self._members(exchanges_key(self.settings.pool))
+
+    def check_exchange(self, exchange: str) -> None:
+        """Make sure that workers of the exchange have run; asked once for each exchange that has some.
+
+        A pool in which no worker has ever run takes any: it may be filled before it is started.
+
+        Raises:
+            ExchangeUnknown: the pool has other exchanges, and not this one.
+        """
+        if error := self.unknown_exchanges([exchange]).get(exchange):
+            raise error
+
+    def unknown_exchanges(self, exchanges: Iterable[str]) -> dict[str, ExchangeUnknown]:
+        """Those of the exchanges that `check_exchange` refuses, each with its error."""
+        unsure = set(exchanges) - self._registered
+        if not unsure:
+            return {}
+        known = self.exchanges()
+        self._registered.update(known)
+        return {one: ExchangeUnknown(one, known) for one in unsure.difference(known)} if known else {}
 
     def accounts(self, exchange: str) -> list[str]:
         """The accounts that the exchange's workers have registered."""

@@ -13,7 +13,8 @@ from orderlane.pool_link import PoolLink
 
 SCAN_COUNT: Final = 1_000
 SCAN_LIMIT: Final = 200
-"""Buckets have no list of their own: they are looked for among all keys, in at most this many steps."""
+"""What has no list of its own (buckets, streams nobody works on) is looked for among all keys, in at most this many
+steps."""
 BUCKET_LINGER_MS: Final = 1_000
 """How long a bucket's key outlives the moment at which it is full again."""
 
@@ -44,11 +45,13 @@ class BucketStatus(Struct, frozen=True, kw_only=True):
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
     """One exchange of the pool. Times are ms; `oldest_ms` is the age of the oldest unfinished intent.
 
+    Without `registered` no worker has ever run it: only its stream of intents is there, and waits.
     Of the `backlog` (unfinished intents), `unread` have not been sorted into a lane yet. `buckets_complete` is
     False when Redis holds too many keys to look at all of them for buckets.
     """
 
     exchange: str
+    registered: bool
     backlog: int
     unread: int
     oldest_ms: int | None
@@ -67,31 +70,51 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
-    """All exchanges of a pool at one moment, `at`: ms by Redis' clock."""
+    """All exchanges of a pool at one moment, `at`: ms by Redis' clock.
+
+    `exchanges_complete` is False when Redis holds too many keys to look at all of them for streams of exchanges that
+    no worker has registered.
+    """
 
     pool: str
     address: str
     at: int
     exchanges: list[ExchangeStatus]
+    exchanges_complete: bool
 
 
 def read_status(link: PoolLink, exchange: str | None = None) -> PoolStatus:
-    """The status of one exchange, or of all that workers have registered.
+    """The status of one exchange, or of all that workers have registered or that have intents.
 
     Raises:
         Unreachable: Redis did not answer.
     """
     seconds, microseconds = link.ask(link.redis.time)
     now_ms = seconds * 1000 + microseconds // 1000
+    registered = link.exchanges()
+    named = exchange or link.settings.exchange
+    streams, complete = ([named], True) if named else _exchanges_with_intents(link)
+    unregistered = [one for one in streams if one not in registered]
+    shown = [(one, True) for one in registered if named in (None, one)] + [
+        (one, False) for one in unregistered
+    ]
     return PoolStatus(
         pool=link.settings.pool,
         address=link.settings.address,
         at=now_ms,
-        exchanges=[_read_exchange(link, one, now_ms) for one in link.named_exchanges(exchange)],
+        exchanges=[_read_exchange(link, one, known, now_ms) for one, known in shown],
+        exchanges_complete=complete,
     )
 
 
-def _read_exchange(link: PoolLink, exchange: str, now_ms: int) -> ExchangeStatus:
+def _exchanges_with_intents(link: PoolLink) -> tuple[list[str], bool]:
+    """The exchanges whose stream of intents is there, and whether all keys were looked at."""
+    before, after = link.settings.keys("*").intents.split("*")
+    found, complete = _keys_like(link, f"{before}*{after}")
+    return [key.decode(errors="replace").removeprefix(before).removesuffix(after) for key in found], complete
+
+
+def _read_exchange(link: PoolLink, exchange: str, registered: bool, now_ms: int) -> ExchangeStatus:
     keys = link.settings.keys(exchange)
     accounts = link.accounts(exchange)
     replies = iter(link.ask(lambda: _ask_all(link, keys, accounts)))
@@ -100,6 +123,7 @@ def _read_exchange(link: PoolLink, exchange: str, now_ms: int) -> ExchangeStatus
     buckets, complete = _read_buckets(link, keys, now_ms)
     return ExchangeStatus(
         exchange=exchange,
+        registered=registered,
         backlog=backlog,
         unread=max(backlog - waiting, 0),
         oldest_ms=max(now_ms - int(first[0][0].partition(b"-")[0]), 0) if first else None,
@@ -160,7 +184,7 @@ def _workers(
 
 def _read_buckets(link: PoolLink, keys: Keys, now_ms: int) -> tuple[list[BucketStatus], bool]:
     prefix = keys.bucket("", "").rstrip(":") + ":"
-    found, complete = _bucket_keys(link, prefix)
+    found, complete = _keys_like(link, prefix + "*")
 
     def read() -> list[Any]:
         with link.redis.pipeline(transaction=False) as pipeline:
@@ -183,8 +207,8 @@ def _in_threes(keys: Sequence[bytes], replies: Iterator[Any]) -> Iterator[tuple[
         yield key, next(replies), next(replies)
 
 
-def _bucket_keys(link: PoolLink, prefix: str) -> tuple[list[bytes], bool]:
-    pattern = prefix.replace("[", r"\[") + "*"
+def _keys_like(link: PoolLink, pattern: str) -> tuple[list[bytes], bool]:
+    """The keys of a pattern, and whether all keys were looked at. Names of pools and exchanges hold no wildcard."""
     found: set[bytes] = set()
     cursor = 0
     for _ in range(SCAN_LIMIT):

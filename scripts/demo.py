@@ -24,12 +24,14 @@ from orderlane.connection import connect
 from orderlane.events import EventName, decode_event
 from orderlane.keys import EVENT_FIELD, Keys
 from scripts.harness.evidence import leaked_keys, read_appended, read_arrived, read_journal
-from scripts.harness.processes import LocalPool, PoolFailed
+from scripts.harness.processes import ROOT, LocalPool, PoolFailed
 from scripts.harness.producer import COINS
 from scripts.harness.verdict import Verdict, judge, percentile
 
 POOL: Final = "orderlane"
 EXCHANGES: Final = ("binance", "binance-spot")
+EXIT_FAILED: Final = 3
+EXIT_INTERRUPTED: Final = 130
 STALL_SECONDS: Final = 60.0
 """Without any progress for this long the run counts as stuck."""
 
@@ -199,11 +201,13 @@ def run(
 
 def keep(pool: LocalPool, console: Console) -> None:
     """Leave the pool running until Ctrl-C."""
+    command = ROOT / "scripts" / "orderlane"
     console.print(
         f"\nThe pool keeps running; Ctrl-C ends it. Redis: {pool.redis.url}   paper exchange: {pool.paper_url}\n"
-        f"  scripts/orderlane --redis-url {pool.redis.url} status\n"
-        f"  scripts/orderlane --redis-url {pool.redis.url} watch\n"
-        f"logs: {pool.folder}"
+        f"  {command} --redis-url {pool.redis.url} status\n"
+        f"  {command} --redis-url {pool.redis.url} watch\n"
+        f"logs, until it ends: {pool.folder}",
+        soft_wrap=True,
     )
     try:
         while True:
@@ -233,10 +237,10 @@ def keep(pool: LocalPool, console: Console) -> None:
 )
 @click.option("--keep", "keep_running", is_flag=True, help="Leave the pool running afterwards, until Ctrl-C.")
 def main(intents: int, workers: int, seed: int, machine: bool, keep_running: bool) -> None:
-    """Run it; exit code 1 if anything is lost, duplicated or out of lane order."""
+    """Run it; exit code 1 if anything is lost, duplicated, out of lane order or unknown, 3 if it could not run."""
     console = Console(stderr=machine)
     console.print(
-        f"{intents} intents, {workers} workers for binance, 1 for binance-spot; everything on this machine"
+        f"{intents} intents; workers: {workers} for binance, 1 for binance-spot; everything on this machine"
     )
     try:
         with LocalPool(paper_options=("--seed", str(seed))) as pool:
@@ -247,11 +251,13 @@ def main(intents: int, workers: int, seed: int, machine: bool, keep_running: boo
             if keep_running:
                 keep(pool, console)
     except PoolFailed as error:
-        raise click.ClickException(str(error)) from None
+        console.print(f"the demo could not run: {error}", style="red", markup=False)
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
-        raise click.Abort from None
+        console.print("stopped before the end: nothing was judged")
+        sys.exit(EXIT_INTERRUPTED)
     sys.exit(0 if verdict.holds and not verdict.unknown else 1)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/demo")

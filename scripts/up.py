@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 import click
 import honcho.manager
 from honcho.environ import parse_procfile
-from honcho.printer import Printer
+from honcho.printer import Message, Printer
 
 from common.config import ConfigInvalid, Settings, load_settings
 from common.config.exchanges import PAPER
@@ -27,8 +29,23 @@ from orderlane.connection import redacted
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DEFAULT_REDIS_PORT: Final = 6399
+PAPER_STOPS_AFTER_SECONDS: Final = 1.5
+REDIS_CHECK_SECONDS: Final = 0.3
 STOP_SECONDS: Final = 20
 """How long processes may take to stop: more than the workers' grace time."""
+
+
+class PipePrinter(Printer):  # type: ignore[misc]
+    """Honcho's printer, for an output that may end before the pool: `scripts/up | head`."""
+
+    def write(self, message: Message) -> None:
+        """Print; when nobody reads any more, end the pool in order and keep quiet from then on."""
+        try:
+            super().write(message)
+            self.output.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def worker_counts(settings: Settings, given: tuple[str, ...]) -> dict[str, int]:
@@ -59,9 +76,11 @@ def processes(settings: Settings, counts: dict[str, int]) -> Iterator[tuple[str,
             yield name, command, {}
 
 
-def kept_running(command: str) -> str:
-    """The command, started again when it fails: one crash must not stop the pool."""
+def kept_running(name: str, command: str) -> str:
+    """The command, started again when it fails: one crash must not stop the pool. The exchange stops last."""
     keeper = f"exec {shlex.quote(sys.executable)} -m scripts.harness.keep_running"
+    if name == "paper":
+        keeper += f" --stop-delay {PAPER_STOPS_AFTER_SECONDS}"
     return f"{keeper} -- /bin/sh -c {shlex.quote(f'exec {command}')}"
 
 
@@ -90,8 +109,32 @@ def redis_of(settings: Settings, data_folder: Path, port: int) -> Iterator[str]:
     if os.environ.get("REDIS_URL") or settings.redis_url != Settings(exchanges=settings.exchanges).redis_url:
         yield settings.redis_url.reveal()
         return
-    with EmbeddedRedis(data_folder / "redis", append_only=True, port=port) as server:
+    with EmbeddedRedis(data_folder / "redis", append_only=True, port=port) as server, kept_alive(server):
         yield server.url
+
+
+@contextmanager
+def kept_alive(server: EmbeddedRedis) -> Iterator[None]:
+    """Start the server again should it die: the pool waits for it and goes on by itself."""
+    leaving = threading.Event()
+
+    def watch() -> None:
+        while not leaving.wait(REDIS_CHECK_SECONDS):
+            if server.running:
+                continue
+            print("orderlane: the embedded Redis ended; starting it again on its files", flush=True)
+            try:
+                server.start()
+            except (RedisServerError, RedisServerMissing) as error:
+                print(f"orderlane: {error}", flush=True)
+
+    watcher = threading.Thread(target=watch, name="redis-watch")
+    watcher.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        watcher.join()
 
 
 @click.command(help=__doc__)
@@ -127,16 +170,17 @@ def main(config: Path | None, workers: tuple[str, ...], redis_port: int) -> None
             sys.exit(run(settings, counts, environment(redis_url, data_folder, config, settings.paper_url)))
     except (RedisServerError, RedisServerMissing) as error:
         raise click.ClickException(
-            f"{error}\n(--redis-port chooses another port, REDIS_URL a Redis of yours)"
+            f"{error}\n(--redis-port chooses another port, ORDERLANE_DATA_FOLDER another folder, "
+            "REDIS_URL a Redis of yours)"
         ) from None
 
 
 def run(settings: Settings, counts: dict[str, int], variables: dict[str, str]) -> int:
     """Run all processes until Ctrl-C or SIGTERM; 0 when they were asked to stop."""
     honcho.manager.KILL_WAIT = STOP_SECONDS
-    manager = honcho.manager.Manager(Printer(sys.stdout))
+    manager = honcho.manager.Manager(PipePrinter(sys.stdout))
     for name, command, extra in processes(settings, counts):
-        manager.add_process(name, kept_running(command), env={**variables, **extra}, cwd=str(ROOT))
+        manager.add_process(name, kept_running(name, command), env={**variables, **extra}, cwd=str(ROOT))
     url = redacted(variables["REDIS_URL"])
     print(
         f"orderlane: Redis at {url}, files in {variables['ORDERLANE_DATA_FOLDER']}\n"
@@ -148,4 +192,4 @@ def run(settings: Settings, counts: dict[str, int], variables: dict[str, str]) -
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/up")

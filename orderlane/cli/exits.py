@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from orderlane.errors import (
     Backlogged,
     ExchangeUnclear,
+    ExchangeUnknown,
     OrderlaneError,
     OrderNotFound,
     Unreachable,
@@ -53,7 +54,7 @@ def exit_of_error(error: Exception) -> Exit:
         return Exit.NO_REDIS
     if isinstance(error, WaitTimeout):
         return Exit.TIMED_OUT
-    if isinstance(error, (IntentInvalid, ExchangeUnclear)):
+    if isinstance(error, (IntentInvalid, ExchangeUnclear, ExchangeUnknown)):
         return Exit.USAGE
     if isinstance(error, (OrderNotFound, LookupError)):
         return Exit.NOT_FOUND

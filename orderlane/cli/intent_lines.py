@@ -95,13 +95,7 @@ def _report(
 
 def _await(operator: Operator, intent: Intent, until: str, timeout_seconds: float) -> Exit:
     try:
-        order = operator.client.wait(
-            intent.id,
-            "terminal" if until == "terminal" else "acknowledged",
-            timeout_seconds,
-            exchange=intent.exchange,
-            account=intent.account,
-        )
+        order = operator.wait(intent, until, timeout_seconds)
     except WaitTimeout as error:
         if operator.as_json:
             click.echo(json_line({"id": intent.id, "result": error_code(error), "message": str(error)}))

@@ -15,7 +15,9 @@ from orderlane.admission import BACKLOG_LIMIT
 from orderlane.cli.plain import json_line
 from orderlane.client import Client
 from orderlane.client_settings import ClientSettings
+from orderlane.intents import AmendOrder, Intent
 from orderlane.lookup import only_exchange
+from orderlane.orders import Order
 from orderlane.pool_link import PoolLink
 
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -63,6 +65,20 @@ class Operator:
     def one_exchange(self) -> str:
         """The exchange that was named, or the pool's only one."""
         return self.exchange or only_exchange(self.link.exchanges())
+
+    def wait(self, intent: Intent, until: str, timeout_seconds: float) -> Order:
+        """Wait until an intent's order is `acknowledged` or `terminal`; for an amend both are its own outcome.
+
+        Where the venue can't amend in place, the amend's order replaces the old one and lives on: its end is not
+        what became of the amend.
+        """
+        return self.client.wait(
+            intent.id,
+            "terminal" if until == "terminal" and not isinstance(intent, AmendOrder) else "acknowledged",
+            timeout_seconds,
+            exchange=intent.exchange,
+            account=intent.account,
+        )
 
     def show(self, value: Any, shown: Callable[[], RenderableType]) -> None:
         """Print one result: as JSON where that was asked for, else as a person reads it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -87,9 +88,23 @@ def asked(intent: Intent) -> str:
     return _placed(intent)
 
 
-def _placed(intent: PlaceOrder) -> str:
-    words = [intent.side.value, number(intent.amount)]
-    words += ["at", number(intent.price)] if intent.price else [intent.type.value]
+def stands(order: Order) -> str:
+    """What an order is on the exchange, in a few words: as `asked`, with the amount and price last sent."""
+    intent = order.intent
+    if isinstance(intent, PlaceOrder):
+        return _placed(intent, order.amount, order.price)
+    if isinstance(intent, AmendOrder):
+        return asked(
+            msgspec.structs.replace(
+                intent, amount=order.amount or intent.amount, price=order.price or intent.price
+            )
+        )
+    return asked(intent)
+
+
+def _placed(intent: PlaceOrder, amount: Decimal | None = None, price: Decimal | None = None) -> str:
+    words = [intent.side.value, number(amount or intent.amount)]
+    words += ["at", number(price or intent.price)] if intent.price else [intent.type.value]
     if intent.trigger_price:
         words += [intent.type.value] if intent.price else []
         words += ["from", number(intent.trigger_price)]
@@ -133,14 +148,14 @@ def order_detail(order: Order) -> Table:
 
 def order_table(orders: Iterable[Order]) -> Table:
     """Orders, one to a row."""
-    made = table("intent", "account", "symbol", "asks", "status", "filled", numbers=("filled",))
+    made = table("intent", "account", "symbol", "order", "status", "filled", numbers=("filled",))
     for order in orders:
         intent = order.intent
         made.add_row(
             escape(intent.id),
             f"{intent.exchange}/{intent.account}",
             intent.symbol,
-            escape(asked(intent)),
+            escape(stands(order)),
             status(order.status),
             number(order.filled) if order.filled else "",
         )

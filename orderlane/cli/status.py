@@ -13,6 +13,7 @@ from rich.text import Text
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.plain import json_line
 from orderlane.cli.render import moment, pairs, span, table
+from orderlane.cli.seconds import Seconds
 from orderlane.errors import Unreachable
 from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read_status
 
@@ -23,7 +24,7 @@ from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read
     "--interval",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     metavar="SECONDS",
     help="With --watch: how often",
 )
@@ -69,10 +70,15 @@ def _shown(now: PoolStatus) -> RenderableType:
     heading = Text.assemble(
         ("pool ", "dim"), (now.pool, "bold"), (f" at {now.address}, {moment(now.at)}", "dim")
     )
+    notice: list[RenderableType] = []
+    if not now.exchanges_complete:
+        notice = [
+            Text("too many keys in Redis to find every exchange that no worker has registered", "yellow")
+        ]
     if not now.exchanges:
         hint = Text("no exchange is registered: no worker has started yet, or give --exchange")
-        return Group(heading, Text(), hint)
-    parts: list[RenderableType] = [heading]
+        return Group(heading, Text(), hint, *notice)
+    parts: list[RenderableType] = [heading, *notice]
     for exchange in now.exchanges:
         parts += [Text(), *_exchange(exchange)]
     return Group(*parts)
@@ -80,8 +86,9 @@ def _shown(now: PoolStatus) -> RenderableType:
 
 def _exchange(one: ExchangeStatus) -> list[RenderableType]:
     lanes = f"{one.lanes_owned} running, {one.lanes_ready} ready"
+    unregistered = "" if one.registered else "  not registered: no worker has ever run it. Is the name right?"
     return [
-        Text(one.exchange, "bold underline"),
+        Text.assemble((one.exchange, "bold underline"), (unregistered, "bold red")),
         pairs(
             [
                 ("backlog", _backlog(one)),

@@ -17,11 +17,14 @@ from orderlane.cli.exits import exit_of_order
 from orderlane.cli.intent_lines import submit_lines
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import asked, order_detail, status
-from orderlane.errors import ExchangeUnclear
+from orderlane.cli.seconds import Seconds
+from orderlane.errors import ExchangeUnclear, ExchangeUnknown
 from orderlane.intents import Intent, IntentInvalid, OrderType, Side, TimeInForce, decode_intent
 
 UNLIMITED = 2**53
 """A backlog no stream reaches: who wants to get out of the market is not told to wait."""
+
+LONGEST_EXPIRY_SECONDS = 100 * 365 * 86_400
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -33,7 +36,7 @@ def wait_options(command: Decorated) -> Decorated:
         "timeout_seconds",
         default=30.0,
         show_default=True,
-        type=click.FloatRange(0),
+        type=Seconds(0),
         metavar="SECONDS",
         help="With --wait: how long",
     )(command)
@@ -65,7 +68,12 @@ def wait_options(command: Decorated) -> Decorated:
 @click.option("--strategy", metavar="NAME")
 @click.option("--leg", metavar="NAME")
 @click.option("--priority", type=int, metavar="0-9", help="0 is most urgent")
-@click.option("--expires-in", type=click.FloatRange(0), metavar="SECONDS", help="Don't send it after so long")
+@click.option(
+    "--expires-in",
+    type=Seconds(0, LONGEST_EXPIRY_SECONDS),
+    metavar="SECONDS",
+    help="Don't send it after so long",
+)
 @click.option(
     "--backlog-limit",
     default=BACKLOG_LIMIT,
@@ -95,7 +103,7 @@ def submit(
     operator = context.ensure_object(Operator)
     operator.backlog_limit = backlog_limit
     if source is not None:
-        given = [name for name, value in fields.items() if value]
+        given = [name for name, value in fields.items() if _is_given(value)]
         if given:
             raise click.UsageError(f"--file holds whole intents: leave out --{given[0].replace('_', '-')}")
         context.exit(submit_lines(operator, source, until, timeout_seconds))
@@ -163,7 +171,7 @@ def amend(
 def _of_target(call: Callable[[], Submitted]) -> Submitted:
     try:
         return call()
-    except (IntentInvalid, ExchangeUnclear):
+    except (IntentInvalid, ExchangeUnclear, ExchangeUnknown):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -194,8 +202,13 @@ def _intent_of(operator: Operator, fields: dict[str, Any]) -> Intent:
         fields["expires_at"] = int((time.time() + expires_in) * 1000)
     fields["tags"] = dict(_tag(one) for one in fields["tags"])
     fields["id"] = fields["id"] or f"cli:{uuid4().hex[:16]}"
-    given = {name: value for name, value in fields.items() if value not in (None, False, {})}
+    given = {name: value for name, value in fields.items() if _is_given(value)}
     return decode_intent(msgspec.json.encode({"kind": "place", **wanted, **given}))
+
+
+def _is_given(value: Any) -> bool:
+    """Whether an option was used: 0 is a value, unlike a switch that is off and a list or map of nothing."""
+    return not (value is None or value is False or value == () or value == {})
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -219,13 +232,7 @@ def _finish(
     intent = submitted.order.intent
     if not operator.as_json:
         operator.console.print(_said(submitted))
-    order = operator.client.wait(
-        intent.id,
-        "terminal" if until == "terminal" else "acknowledged",
-        timeout_seconds,
-        exchange=intent.exchange,
-        account=intent.account,
-    )
+    order = operator.wait(intent, until, timeout_seconds)
     operator.show({"order": order, "duplicate": submitted.duplicate}, lambda: order_detail(order))
     context.exit(exit_of_order(order))
 

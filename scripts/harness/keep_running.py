@@ -1,8 +1,9 @@
 """Runs a command and starts it again when it fails, with growing waits; passes signals on.
 
-    python -m scripts.harness.keep_running -- COMMAND…
+    python -m scripts.harness.keep_running [--stop-delay SECONDS] -- COMMAND…
 
-A command that ends by itself with code 0, or that was asked to stop, is not started again.
+A command that ends by itself with code 0 or 78 (it can't work as it is set up), or that was asked to stop, is not
+started again. `--stop-delay` passes a signal to stop on that much later: for what others need while they stop.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import time
 from types import FrameType
 from typing import Final
 
+import click
+
 from common.die_with_parent import die_with_parent
 
 WAITS_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+FINAL_CODES: Final = (0, 78)
+"""78 is EX_CONFIG of sysexits.h."""
 STABLE_SECONDS: Final = 30.0
 """A command that ran this long counts as healthy: its next failure starts with the shortest wait."""
 
@@ -25,8 +30,9 @@ STABLE_SECONDS: Final = 30.0
 class Keeper:
     """One command, kept running."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], stop_delay_seconds: float = 0.0) -> None:
         self._command = command
+        self._stop_delay_seconds = stop_delay_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -40,7 +46,7 @@ class Keeper:
             # A session of its own: a signal to the whole group would reach the child twice.
             self._child = subprocess.Popen(self._command, start_new_session=True)
             code = self._child.wait()
-            if self._stopping.is_set() or code == 0:
+            if self._stopping.is_set() or code in FINAL_CODES:
                 return code
             failures = 1 if time.monotonic() - started_at > STABLE_SECONDS else failures + 1
             wait = WAITS_SECONDS[min(failures, len(WAITS_SECONDS)) - 1]
@@ -49,19 +55,31 @@ class Keeper:
                 return 0
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        again = self._stopping.is_set()
         self._stopping.set()
+        if self._stop_delay_seconds and not again:
+            timer = threading.Timer(self._stop_delay_seconds, self._signal, [number])
+            timer.daemon = True
+            timer.start()
+        else:
+            self._signal(number)
+
+    def _signal(self, number: int) -> None:
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
 
 
-def main() -> None:
+@click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
+@click.option(
+    "--stop-delay",
+    default=0.0,
+    type=click.FloatRange(0, 600),
+    help="Seconds to wait before passing a stop on.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def main(stop_delay: float, command: tuple[str, ...]) -> None:
     """Run the command given after `--`."""
-    command = sys.argv[1:]
-    if command[:1] == ["--"]:
-        command = command[1:]
-    if not command:
-        raise SystemExit("usage: python -m scripts.harness.keep_running -- COMMAND…")
-    sys.exit(Keeper(die_with_parent(command)).run())
+    sys.exit(Keeper(die_with_parent(list(command)), stop_delay).run())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from orderlane.admission import Submitted
 from orderlane.async_client import AsyncClient
 from orderlane.client import Client
-from orderlane.errors import Backlogged, IdReused, OutcomeUnknown, Unreachable, WaitTimeout
+from orderlane.errors import Backlogged, ExchangeUnknown, IdReused, OutcomeUnknown, Unreachable, WaitTimeout
 from orderlane.intents import IntentInvalid
 from orderlane.orders import OrderStatus
 from tests.orderlane.played_pool import PlayedPool, advancing, an_intent
@@ -192,3 +192,16 @@ async def test_cancel_amend_get_and_open_orders_work_alike(
     assert (await async_client.cancel("grid-1")).order.id == "cancel:grid-1:2"
     amend = await async_client.amend("grid-1", price=Decimal(65000))
     assert await async_client.get(amend.order.id) == amend.order
+
+
+async def test_an_exchange_the_pool_does_not_have_is_refused(
+    async_client: AsyncClient, pool: PlayedPool
+) -> None:
+    pool.register("kraken")
+    with pytest.raises(ExchangeUnknown, match="it has kraken"):
+        await async_client.submit(an_intent())
+    with pytest.raises(ExchangeUnknown):
+        await async_client.cancel("grid-2", symbol="X/Y")
+    unknown, known = await async_client.submit_many([an_intent(), an_intent(exchange="kraken")])
+    assert (type(unknown), type(known)) == (ExchangeUnknown, Submitted)
+    assert pool.payloads() == []

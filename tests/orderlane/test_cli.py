@@ -24,6 +24,59 @@ def test_submit_adds_an_order_and_says_under_which_entry(run: Run, pool: PlayedP
     assert decode_intent(pool.payloads()[0]) == an_intent(tags={"a": "b"}, priority=3, strategy="grid")
 
 
+def test_the_most_urgent_priority_is_sent_too(run: Run, pool: PlayedPool) -> None:
+    assert run("submit", *PLACE, "--priority", "0").exit_code == 0
+    assert decode_intent(pool.payloads()[0]).priority == 0
+
+
+def test_an_exchange_the_pool_does_not_have_is_refused(run: Run, pool: PlayedPool) -> None:
+    pool.register("kraken")
+    lines = encode_intent(an_intent("a")) + b"\n" + encode_intent(an_intent("b", exchange="kraken"))
+    for words, given in (
+        (["submit", *PLACE], b""),
+        (["cancel", "x", *PLACE[:6]], b""),
+        (["amend", "x", "--price", "1", *PLACE[:4]], b""),
+        (["submit", "--file", "-"], lines),
+    ):
+        result = run(*words, given=given)
+        assert result.exit_code == Exit.USAGE, words
+        assert "exchange is 'binance', which the pool does not have (it has kraken)" in result.stderr
+    assert pool.payloads() == []
+    assert [decode_intent(one).id for one in pool.payloads("kraken")] == ["b"]
+
+
+def test_the_status_shows_intents_that_no_worker_will_take(run: Run, pool: PlayedPool) -> None:
+    pool.register("kraken")
+    pool.raw.xadd(pool.keys("binnance").intents, {"intent": pool.encoded("x")})
+    pool.raw.xadd(PlayedPool.keys(pool, "binance").events.replace("orderlane", "orderlane2"), {"a": "b"})
+    shown = documents(run("status", "--json"))[0]
+    assert [(one["exchange"], one["registered"], one["backlog"]) for one in shown["exchanges"]] == [
+        ("kraken", True, 0), ("binnance", False, 1),
+    ]  # fmt: skip
+    assert shown["exchanges_complete"] is True
+    assert "binnance  not registered: no worker has ever run it" in run("status").stdout
+    assert (
+        documents(run("status", "--json", "--exchange", "binnance"))[0]["exchanges"][0]["registered"] is False
+    )
+
+
+def test_open_orders_are_shown_as_they_were_last_sent(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    pool.advance(an_intent(), OrderStatus.ACTIVE, amount=Decimal("0.4"), price=Decimal("63500"))
+    assert "buy 0.4 at 63500" in run("orders", "--open").stdout
+    assert "buy 0.5 at 64000" in run("get", "grid-1").stdout
+
+
+def test_waiting_for_an_amend_ends_when_its_order_lives(run: Run, pool: PlayedPool) -> None:
+    pool.register()
+    pool.advance(an_intent(), OrderStatus.ACTIVE)
+    words = ["amend", "grid-1", "--price", "63500", "--id", "up"]
+    assert run(*words).exit_code == 0
+    pool.advance(decode_intent(pool.payloads()[0]), OrderStatus.ACTIVE, exchange_order_id="78")
+    result = run(*words, "--wait", "terminal", "--timeout", "0.05", "--json")
+    assert (result.exit_code, documents(result)[0]["order"]["status"]) == (0, "ACTIVE")
+
+
 def test_submit_draws_an_id_of_its_own_and_shows_it(run: Run, pool: PlayedPool) -> None:
     ids = [documents(run("submit", *PLACE, "--json"))[0]["order"]["id"] for _ in range(2)]
     assert ids[0] != ids[1]
@@ -86,6 +139,12 @@ def test_a_full_backlog_has_an_exit_code_of_its_own_and_does_not_hold_back_a_can
         (["submit", "--file", "-", "--amount", "1"], "leave out --amount"),
         (["submit", "--file", "/no/such/file"], "No such file"),
         (["watch", "--after", "now", "--exchange", "x"], "--after: after is 'now'; expected '$'"),
+        (["submit", "--file", "-", "--priority", "0"], "leave out --priority"),
+        (["submit", *PLACE, "--expires-in", "nan"], "nan is no length of time"),
+        (["submit", *PLACE, "--expires-in", "inf"], "is not in the range"),
+        (["submit", *PLACE, "--wait", "terminal", "--timeout", "nan"], "nan is no length of time"),
+        (["status", "--watch", "--interval", "nan"], "nan is no length of time"),
+        (["--redis-url", "redis://localhost:1/abc", "status"], "--redis-url can't be read"),
         (["watch"], "give the exchange by name (the pool has none registered"),
         (["id", "x"], "give --exchange and --account"),
         (["get", "x", "--pool", "a b"], "--pool: pool is 'a b'; expected"),

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from common.redis_server import EmbeddedRedis
 from orderlane.admission import Submitted
 from orderlane.client import Client
-from orderlane.errors import Backlogged, IdReused, OutcomeUnknown, Unreachable
+from orderlane.errors import Backlogged, ExchangeUnknown, IdReused, OutcomeUnknown, Unreachable
 from orderlane.intents import IntentInvalid, OrderType, Side, encode_intent, intent_digest
 from orderlane.orders import OrderStatus
 from orderlane.scripts import script
@@ -297,3 +297,24 @@ def test_many_to_a_redis_that_is_gone_say_which_may_have_been_added() -> None:
 def test_a_client_refuses_arguments_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
         Client("redis://localhost", **wrong)
+
+
+def test_an_exchange_the_pool_does_not_have_is_refused_and_asked_for_once(
+    client: Client, pool: PlayedPool
+) -> None:
+    assert not client.submit(an_intent("early", exchange="any")).duplicate, "no worker has ever run"
+    pool.register("kraken")
+    with pytest.raises(ExchangeUnknown, match="it has kraken"):
+        client.submit(an_intent())
+    unknown, known = client.submit_many([an_intent(), an_intent(exchange="kraken")])
+    assert isinstance(unknown, ExchangeUnknown)
+    assert isinstance(known, Submitted)
+    with pytest.raises(ExchangeUnknown):
+        client.cancel("grid-2", exchange="binance", account="main", symbol="X/Y")
+    assert pool.payloads() == []
+    pool.register("binance")
+    assert not client.submit(an_intent()).duplicate, "its workers have started since"
+    pool.raw.config_resetstat()
+    client.submit(an_intent("b"))
+    client.submit_many([an_intent("c")])
+    assert "cmdstat_smembers" not in pool.raw.info("commandstats")

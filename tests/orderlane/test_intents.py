@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from orderlane.intents import (
     intent_digest,
     intent_schema,
 )
+from orderlane.repeated_keys import repeated_key
 from tests.orderlane.played_pool import an_intent
 
 PLACE: dict[str, Any] = {
@@ -48,7 +50,7 @@ common = {
     "symbol": st.sampled_from(["BTC/USDT", "BTC/USDT:USDT", "1000PEPE/USDC:USDC-251226"]),
     "strategy": labels,
     "priority": st.none() | st.integers(0, 9),
-    "expires_at": st.none() | st.integers(0, 9_999_999_999_999),
+    "expires_at": st.none() | st.integers(10**11, 9_999_999_999_999),
     "tags": tags,
 }
 
@@ -151,6 +153,9 @@ def test_no_mutilated_intent_raises_anything_but_intent_invalid(data: st.DataObj
         (b'{"a":' * 10_000, "malformed_json"),
         (b'{"kind":"\\ud800"}', "malformed_json"),
         (b'{"kind":' + b"1" * 5000 + b"}", "malformed_json"),
+        (b'{"kind":"place","kind":"cancel"}', "duplicate_key"),
+        (b'{"kind":"place","tags":{"a":"1","\\u0061":"2"}}', "duplicate_key"),
+        (b'{"kind":"place","id":"a","id":"\\u003a"}', "duplicate_key"),
         (b"{}", "unknown_kind"),
         (b'{"kind":"destroy"}', "unknown_kind"),
         (b'{"kind":["place"]}', "unknown_kind"),
@@ -166,6 +171,73 @@ def test_what_is_no_intent_is_named_for_what_it_is(payload: bytes, code: str) ->
 
 
 @pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"{}", "kind is missing; expected place, cancel, amend or cancel_all"),
+        (b'{"kind":null}', "kind is null; expected"),
+        (b"null", "holds a JSON null, not an object"),
+        (b"[]", "holds a JSON array, not an object"),
+        (b'{"id":"x","id":"y"}', "the key 'id' is given more than once"),
+    ],
+)
+def test_what_was_found_instead_is_named(payload: bytes, words: str) -> None:
+    with pytest.raises(IntentInvalid) as caught:
+        decode_intent(payload)
+    assert words in caught.value.message
+
+
+objects = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(':a\\"{é', max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(':a\\"{é', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def written(value: Any, repeat_at: list[int], escape: bool) -> str:
+    """JSON in which the `repeat_at[0]`th of all keys is given twice, with another value first."""
+    if isinstance(value, list):
+        return "[" + ",".join(written(one, repeat_at, escape) for one in value) + "]"
+    if not isinstance(value, dict):
+        return text_of(value, escape)
+    members = []
+    for key, one in value.items():
+        repeat_at[0] -= 1
+        if repeat_at[0] == -1:
+            members.append(f"{text_of(key, not escape)}:" + text_of(":", escape))
+        members.append(f"{text_of(key, escape)}: {written(one, repeat_at, escape)}")
+    return "{" + ",".join(members) + "}"
+
+
+def text_of(value: Any, escape: bool) -> str:
+    text = json.dumps(value, ensure_ascii=escape)
+    return text.replace(":", "\\u003A") if escape else text
+
+
+def keys_in(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(keys_in, value.values()))
+    return sum(map(keys_in, value)) if isinstance(value, list) else 0
+
+
+@given(objects, st.booleans(), st.data())
+def test_a_key_given_twice_at_any_depth_is_found_and_nothing_else_is(
+    value: Any, escape: bool, data: st.DataObject
+) -> None:
+    whole = {"kind": "place", "tags": value}
+    once = written(whole, [-1], escape).encode()
+    assert json.loads(once) == whole
+    assert repeated_key(once, msgspec.json.decode(once)) is None
+    twice = written(whole, [data.draw(st.integers(0, keys_in(whole) - 1))], escape).encode()
+    assert json.loads(twice) == whole
+    assert repeated_key(twice, msgspec.json.decode(twice)) is not None
+    with pytest.raises(IntentInvalid) as caught:
+        decode_intent(twice)
+    assert caught.value.code == "duplicate_key"
+
+
+@pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
         ({"id": "a b"}, "invalid_intent", 'id is "a b": expected a text of 1 to 64'),
@@ -178,6 +250,7 @@ def test_what_is_no_intent_is_named_for_what_it_is(payload: bytes, code: str) ->
         ({"type": "iceberg"}, "invalid_intent", "take_profit_limit"),
         ({"priority": 10}, "invalid_intent", "priority is 10: expected a whole number from 0"),
         ({"expires_at": 1e3}, "invalid_intent", "expires_at is 1000"),
+        ({"expires_at": 1_800_000_000}, "invalid_intent", "is it in seconds? expected milliseconds"),
         ({"time_in_force": "GTD"}, "invalid_intent", "GTC, IOC, FOK, PO"),
         ({"reduce_only": "yes"}, "invalid_intent", 'reduce_only is "yes"'),
         ({"surprise": 1}, "invalid_intent", "unknown field `surprise`"),

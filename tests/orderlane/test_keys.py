@@ -43,6 +43,7 @@ def test_pools_and_exchanges_do_not_meet() -> None:
     "foreign",
     [
         "orderlane:{binance}:other", "orderlane:binance:intents", "orderlane:{binance}:order:short", "rq:queue",
+        "orderlane:exchanges\n", "orderlane:exchanges:x",
         "orderlane:{binance}:intents\n", "orderlane:{binance}:open:", "orderlane:{binance}:order:" + "A" * 25,
     ],
 )  # fmt: skip
@@ -53,3 +54,4 @@ def test_a_key_of_no_known_form_is_a_leak(foreign: str) -> None:
 def test_the_list_of_exchanges_is_the_pools_own() -> None:
     assert exchanges_key() == "orderlane:exchanges"
     assert exchanges_key("staging") == "staging:exchanges"
+    assert KNOWN.match(exchanges_key("staging.2"))

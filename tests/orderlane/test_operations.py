@@ -281,7 +281,7 @@ def test_unparking_makes_a_lane_ready_and_rings_once(link: PoolLink, pool: Playe
 
 def test_unparking_forgets_the_deaths_counted_against_the_entry(link: PoolLink, pool: PlayedPool) -> None:
     keys = pool.keys()
-    entry: bytes = pool.raw.xadd(keys.intents, {"intent": "{}"}, id="1795000000000-0")  # type: ignore[assignment]
+    entry: bytes = pool.raw.xadd(keys.intents, {"intent": "{}"}, id="1795000000000-0")
     pool.raw.xgroup_create(keys.intents, "workers", "0")
     pool.raw.xreadgroup("workers", "pool", {keys.intents: ">"})
     pool.raw.xclaim(keys.intents, "workers", "pool", 0, [entry], retrycount=4, justid=True)

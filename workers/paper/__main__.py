@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -117,6 +118,12 @@ def write_port(path: Path, port: int) -> None:
     partial.replace(path)
 
 
+class PortTaken(click.ClickException):
+    """The port is in use: starting again would not help."""
+
+    exit_code = os.EX_CONFIG
+
+
 async def run(options: Options) -> None:
     """The exchange from its file, until SIGTERM or SIGINT, or until its file can't be written."""
     stop = asyncio.Event()
@@ -154,7 +161,15 @@ async def run(options: Options) -> None:
             wait.cancel()
 
     try:
-        await serve(server, faults, options.host, options.port, ready, until)
+        try:
+            await serve(server, faults, options.host, options.port, ready, until)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise PortTaken(
+                f"port {options.port} of {options.host} is taken, perhaps by another pool's paper exchange: "
+                "choose another port (for scripts/up: ORDERLANE_PAPER_URL=http://127.0.0.1:PORT)"
+            ) from None
         if walking is not None:
             walking.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -23,8 +23,8 @@ from scripts.harness.verdict import Appended
 
 KILLS: Final = 3
 STALL_SECONDS: Final = 20.0
-LOST_BYTES: Final = (200, 20_000)
-"""How many of the append-only file's last bytes are gone: from half a command to some hundred commands."""
+LOST_BYTES: Final = (5_000, 250_000)
+"""How many of the append-only file's last bytes are gone: up to what this load writes in a second."""
 OOM_SECONDS: Final = 4.0
 FLUSHES: Final = 6
 WRONG_PASSWORD_SECONDS: Final = 3.0
@@ -97,7 +97,12 @@ def known_to(server: EmbeddedRedis, appended: Sequence[Appended]) -> set[str]:
     waiting = {entry for name in EXCHANGES for entry, _ in stream(client, Keys(name, POOL).intents)}
     client.close()
     repeated = {one.entry for one in appended if one.client_order_id in journal.duplicates}
-    return {order.entry for order in journal.orders.values()} | {entry for _, entry in journal.dead} | waiting | repeated
+    return (
+        {order.entry for order in journal.orders.values()}
+        | {entry for _, entry in journal.dead}
+        | waiting
+        | repeated
+    )
 
 
 def play_stall(stage: Stage) -> None:
