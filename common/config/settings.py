@@ -141,7 +141,8 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     restart_doubt_seconds: Annotated[int, Meta(ge=0, le=DAY_SECONDS)] = 60
     """After Redis restarted or failed over, its journal may lack its last writes: intents appended before that,
     and for this long after it (a producer repeats what got no answer), are asked for at the exchange before
-    they are first sent. Smaller than producers go on repeating: an order may be sent twice. Larger: more questions after a restart."""
+    they are first sent. Smaller than producers go on repeating: an order may be sent twice. Larger: more
+    questions after a restart."""
     unprovable_after_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] = 60_000
     """On a venue whose requests have no bound in time, absence can't be proven: how long to ask before the
     lane is parked as UNKNOWN for a person. Smaller: a person is called for what would have resolved itself.
