@@ -106,7 +106,7 @@ def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Jou
             counts["lost"] += 1
             status = order.status if order else "absent"
             findings.append(f"mismatch: the exchange has {client_order_id}, but its record is {status}")
-    disorder = _out_of_order(appended, arrived) + _before_their_targets(arrived)
+    disorder = _out_of_order(_taken(appended, journal), arrived) + _before_their_targets(arrived)
     findings += disorder
     return Verdict(
         intents=len(appended),
@@ -208,6 +208,15 @@ def _out_of_order(appended: Sequence[Appended], arrived: Sequence[Arrived]) -> l
                 if at < earlier_at and not _may_overtake(later, earlier):
                     findings.append(f"out of order: {_name(later)} arrived before {_name(earlier)}")
     return findings
+
+
+def _taken(appended: Sequence[Appended], journal: Journalled) -> list[Appended]:
+    """Without the entries that repeat an id: the order that arrived under it belongs to the entry on its record."""
+    return [
+        one
+        for one in appended
+        if (order := journal.orders.get(one.client_order_id)) is None or order.entry == one.entry
+    ]
 
 
 def _before_their_targets(arrived: Sequence[Arrived]) -> list[str]:

@@ -94,3 +94,9 @@ def test_a_cancel_that_arrives_before_its_order_is_out_of_order() -> None:
     early = [arrived(1, kind="cancel", executed=False), arrived(2)]
     assert judge(both, early, on_record(*both)).out_of_order == 1
     assert judge(both, [arrived(1), arrived(2, kind="cancel")], on_record(*both)).out_of_order == 0
+
+
+def test_an_entry_that_repeats_an_id_is_not_taken_for_the_one_that_was_placed() -> None:
+    repeated, other, real = appended("1-0", "a"), appended("2-0", "b"), appended("3-0", "a")
+    journal = on_record(other, real)
+    assert judge([repeated, other, real], [arrived(1, "b"), arrived(2, "a")], journal).out_of_order == 0
