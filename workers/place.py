@@ -36,7 +36,10 @@ NOTHING_HAPPENED = (Outcome.NOT_SENT, Outcome.LATE, Outcome.THROTTLED)
 """Failures after which the same request may be sent again: it certainly was not executed."""
 
 REPLAYED = Reason(code="replay", message="the worker that sent it gave no account of it")
-FORGOTTEN = Reason(code="redis_restarted", message="Redis restarted and may have forgotten whether this order was sent: asking the exchange first")
+FORGOTTEN = Reason(
+    code="redis_restarted",
+    message="Redis restarted and may have forgotten whether this order was sent: the exchange is asked first",
+)
 
 
 async def run_place(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
@@ -81,7 +84,7 @@ def with_doubt(desk: Desk, hold: Hold, known: Order) -> Order:
 
 
 async def _ask_before_sending(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
-    """Redis restarted and may have forgotten whether this order was sent: asking the exchange first: begin, without sending, and find out."""
+    """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
     shaped = desk.rules.normalize(intent, None)
     if isinstance(shaped, Refusal) and shaped.reason.code == "unknown_symbol":  # it can't even be asked for
         return await finish_with(

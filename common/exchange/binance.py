@@ -22,6 +22,7 @@ from common.exchange.venue import (
     filled_in,
     market_of,
     middle,
+    number_id_in,
     positive,
     refused,
     rows_in,
@@ -176,7 +177,7 @@ def spot_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
     return OrderReport(
         # A cancelled order's `clientOrderId` is that of the cancel; the order's own stands beside it.
         client_order_id=str(order.get("origClientOrderId") or order.get("clientOrderId") or ""),
-        exchange_order_id=text_in(order, "orderId"),
+        exchange_order_id=number_id_in(order, "orderId"),
         symbol=symbol,
         status=status_in(STATUSES, order.get("status")),
         amount=amount,

@@ -22,6 +22,7 @@ from common.exchange.venue import (
     fields_in,
     filled_in,
     market_of,
+    number_id_in,
     positive,
     refused,
     rows_in,
@@ -202,7 +203,7 @@ def usdm_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
     amount = decimal_in(order, "origQty")
     return OrderReport(
         client_order_id=str(order.get("clientOrderId") or ""),
-        exchange_order_id=text_in(order, "orderId"),
+        exchange_order_id=number_id_in(order, "orderId"),
         symbol=symbol,
         status=status_in(STATUSES, order.get("status")),
         amount=amount,
@@ -217,7 +218,7 @@ def _algo_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
     triggered = order.get("algoStatus") in _TRIGGERED
     return OrderReport(
         client_order_id=str(order.get("clientAlgoId") or ""),
-        exchange_order_id=text_in(order, "algoId"),
+        exchange_order_id=number_id_in(order, "algoId"),
         symbol=symbol,
         status=OrderStatus.ACTIVE if triggered else status_in(_ALGO_STATUSES, order.get("algoStatus")),
         amount=decimal_in(order, "quantity"),
@@ -230,12 +231,12 @@ def _under_algo_ids(algo: Mapping[str, Any], report: OrderReport) -> OrderReport
     return msgspec.structs.replace(
         report,
         client_order_id=str(algo.get("clientAlgoId") or ""),
-        exchange_order_id=text_in(algo, "algoId"),
+        exchange_order_id=number_id_in(algo, "algoId"),
     )
 
 
 def _actual(client: Any, symbol: str, algo: Mapping[str, Any]) -> dict[str, Any]:
-    return {"symbol": market_of(client, symbol)["id"], "orderId": text_in(algo, "actualOrderId")}
+    return {"symbol": market_of(client, symbol)["id"], "orderId": number_id_in(algo, "actualOrderId")}
 
 
 def _named(client: Any, reference: OrderReference) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from common.exchange.transport import Call
 from orderlane.orders import OrderStatus
 
 ZERO: Final = Decimal(0)
+LONGEST_NUMBER_ID: Final = 20
+"""Digits of the greatest 64-bit number."""
 MOST_DIGITS: Final = 24
 """Before the point, in a number that can be meant: the supply of the most divided coin, times its price."""
 
@@ -245,6 +247,18 @@ def text_in(fields: Mapping[str, Any], name: str) -> str:
     if value in (None, ""):
         raise unreadable(f"field {name} is missing", dict(fields))
     return str(value)
+
+
+def number_id_in(fields: Mapping[str, Any], name: str) -> str:
+    """The id of an order on a venue that numbers its orders, as text.
+
+    Raises:
+        ExchangeFailure: UNKNOWN, it is missing or no such number - with another one the order could never be named.
+    """
+    text = text_in(fields, name)
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER_ID):
+        raise unreadable(f"field {name} is no order's number", fields.get(name))
+    return text
 
 
 def fields_in(decoded: Any) -> dict[str, Any]:
