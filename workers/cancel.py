@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from common.exchange.base import ExchangeFailure
 from common.lanes import Hold
 from common.venue_limits import Operation
@@ -38,11 +40,13 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
     """Cancel everything open on the symbol.
 
     It is sent again, or left behind, only when an earlier request can't be executed any more: a late one would cancel
-    what the lane places next.
+    what the lane places next. However it ends, the orders it may have met are looked at first: where it takes several
+    requests, one may be carried out and the next refused.
     """
     account, symbol = intent.account, intent.symbol
     if run.saved is None and run.desk.is_forgotten(run.hold):
         return await run.end(OrderStatus.FAILED, MAYBE_DONE)
+    run.before_end = partial(_bring_all_up_to_date, run, intent)
     try:
         if run.replaying:
             await run.let_pass()
@@ -56,9 +60,12 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
             await run.check_attempts(outcome)
     except CommandEnded as ended:
         return ended.next
+    return await run.end(OrderStatus.DONE)
+
+
+async def _bring_all_up_to_date(run: CommandRun, intent: CancelAll) -> None:
     for order in await _open_on_record(run, intent):
         await _bring_up_to_date(run, order)
-    return await run.end(OrderStatus.DONE)
 
 
 async def _open_on_record(run: CommandRun, intent: CancelAll) -> list[Order]:

@@ -46,6 +46,8 @@ class CommandRun:
         self.saved = saved if saved is not None and saved.status is not OrderStatus.QUEUED else None
         self.order = self.saved or start_order(desk, hold, intent)
         self.replaying = self.saved is not None
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """What to look at before a command that was sent ends: it may have had a part of its effect."""
 
     async def end(self, status: OrderStatus, reason: Reason | None = None) -> Hold | None:
         """End the command in `status`; the lane's next run.
@@ -54,6 +56,8 @@ class CommandRun:
         """
         if status is OrderStatus.REJECTED and self.saved is None:
             status = OrderStatus.FAILED
+        if self.before_end is not None and self.order.attempts:
+            await self.before_end()
         return await finish_with(self.desk, self.hold, self.order, status, reason, self.saved)
 
     async def send(self, operation: Operation, perform: Perform) -> OrderReport | ExchangeFailure | None:

@@ -138,6 +138,13 @@ async def mark_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) -> 
     return result.order if isinstance(result, Written) else result
 
 
+async def explain_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Order:
+    """Put on record why an order's outcome is still not known; the record (as it was, if someone else wrote it)."""
+    explained = msgspec.structs.replace(order, reason=reason, times=_touched(order.times, desk.now_ms()))
+    result = await desk.journal.write(explained, order, hold=hold)
+    return result.order if isinstance(result, Written) else order
+
+
 async def on_conflict(desk: Desk, hold: Hold, intent: Intent, conflict: Conflict) -> Hold | None:
     """The record is not what it was: an id used before, or evidence recorded by someone else. Either stands."""
     current = conflict.current

@@ -23,6 +23,7 @@ from workers.outcomes import (
     close_duplicate,
     conclude,
     expiry,
+    explain_unknown,
     finish_with,
     guard,
     mark_unknown,
@@ -165,7 +166,16 @@ async def settle(
     marked = await mark_unknown(desk, hold, order, why)
     if isinstance(marked, Conflict):
         return await on_conflict(desk, hold, order.intent, marked)
-    found = await resolve(desk, desk.reference(marked), marked.executable_until, seen=seen)
+    current = marked
+
+    async def explain(reason: Reason) -> None:
+        nonlocal current
+        current = await explain_unknown(desk, hold, current, reason)
+
+    found = await resolve(
+        desk, desk.reference(marked), marked.executable_until, seen=seen, on_refusal=explain
+    )
+    marked = current
     if isinstance(found, OrderReport):
         return await conclude(desk, hold, marked, found)
     if found is Absence.UNPROVABLE:

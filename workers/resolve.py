@@ -7,14 +7,15 @@ without such a moment absence is never proven, and a person decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
 
 from common import failpoints
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport
+from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, Outcome
 from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY
-from workers.desk import Desk, LanePolicy, log
+from orderlane.orders import Reason
+from workers.desk import Desk, LanePolicy, log, reason_of
 
 PROOFS_OF_ABSENCE = 2
 """'Not found' answers needed after the bound: one may come from a replica that lags."""
@@ -44,25 +45,36 @@ def delays_ms(policy: LanePolicy) -> Iterator[int]:
 
 
 async def resolve(
-    desk: Desk, reference: OrderReference, executable_until: int, *, seen: bool = False
+    desk: Desk,
+    reference: OrderReference,
+    executable_until: int,
+    *,
+    seen: bool = False,
+    on_refusal: Callable[[Reason], Awaitable[None]] | None = None,
 ) -> OrderReport | Absence:
     """Ask until there is evidence.
 
     `executable_until` is in the exchange's clock; 0 means there is no such bound. `seen` says the exchange itself
-    called the client order id a duplicate: then "not found" proves nothing.
+    called the client order id a duplicate: then "not found" proves nothing. `on_refusal` is told why the exchange
+    won't even be asked (a key without the right to read, say), once for each code: that ends only when a person
+    changes something, and the question is then repeated at the longest wait.
 
     Raises:
         Stopping, LeaseLost: somebody else will ask.
     """
     started_at, proofs = desk.now_ms(), 0
     margin_ms = desk.policy.clock_margin_ms
-    delays, was_open = delays_ms(desk.policy), True
+    delays, was_open, refused_code = delays_ms(desk.policy), True, ""
     while True:
         is_open = is_executable(executable_until, desk.exchange.now_ms(), margin_ms)
         if was_open and not is_open:
             delays = delays_ms(desk.policy)  # absence can be proven from now on: ask closely again
         was_open = is_open
-        await desk.sleep(_until_bound(desk, executable_until, next(delays)))
+        await desk.sleep(
+            desk.policy.resolve_delay_cap_ms
+            if refused_code
+            else _until_bound(desk, executable_until, next(delays))
+        )
         closed = bool(executable_until) and not seen and await _is_closed(desk, executable_until, margin_ms)
         try:
             await desk.throttle.acquire(
@@ -82,7 +94,12 @@ async def resolve(
                 "asking for an order of unknown outcome failed",
                 extra={"client_order_id": reference.client_order_id, "reason": str(failure)},
             )
+            is_refused = failure.outcome is Outcome.REFUSED
+            if is_refused and failure.code != refused_code and on_refusal is not None:
+                await on_refusal(_cannot_ask(failure))
+            refused_code = failure.code if is_refused else ""
             continue
+        refused_code = ""
         if report is not None:
             return report
         proofs += closed
@@ -90,6 +107,16 @@ async def resolve(
             return Absence.PROVEN
         if (seen or not executable_until) and desk.now_ms() - started_at > desk.policy.unprovable_after_ms:
             return Absence.UNPROVABLE
+
+
+def _cannot_ask(failure: ExchangeFailure) -> Reason:
+    said = reason_of(failure)
+    return Reason(
+        code="query_refused",
+        message="whether the order exists is not known, and the exchange refuses to say "
+        f"({said.code}: {said.message}): it is asked again and again; see to the account's key and its rights, or look at the exchange",
+        numbers=said.numbers,
+    )
 
 
 def _until_bound(desk: Desk, executable_until: int, delay_ms: int) -> float:

@@ -250,6 +250,8 @@ async def test_a_price_for_an_order_that_has_none_is_refused_and_the_order_stand
 
 # Cancel all
 
+REFUSAL = '{"code":-1102,"msg":"Mandatory parameter was not sent."}'
+
 
 @pytest.mark.parametrize("venue", VENUES)
 @pytest.mark.parametrize(
@@ -301,6 +303,25 @@ async def test_cancel_all_that_is_given_up_leaves_no_request_behind_that_could_h
     assert placed_at > order.executable_until
     assert pool.open_on_book(venue)
     pool.assert_once(after)
+
+
+async def test_cancel_all_that_the_exchange_half_refused_leaves_no_record_behind_the_exchange(
+    pool: Pool,
+) -> None:
+    """On USDⓈ-M it is two requests: the conditional orders go with the first, and the second may be refused."""
+    fields: Any = CONDITIONAL[0].values[0]
+    plain, stop = USDM.order("plain"), USDM.order("stop", **fields)
+    everything = USDM.cancels_all("everything")
+    async with pool.working(USDM):
+        pool.send(plain, stop)
+        await pool.ended(USDM)
+        pool.paper.fault("^DELETE /fapi/v1/allOpenOrders$", "verbatim", count=1, status=400, body=REFUSAL)
+        pool.send(everything)
+        assert (await pool.outcome(everything)).status is OrderStatus.REJECTED
+        record = pool.record(stop)
+    assert record is not None
+    assert record.status is OrderStatus.CANCELED
+    assert {one.get("client_order_id") for one in pool.open_on_book(USDM)} == {pool.client_order_id(plain)}
 
 
 # Reduce-only

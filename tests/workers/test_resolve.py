@@ -34,6 +34,30 @@ def reason_code(order: Order | None) -> str:
     return order.reason.code
 
 
+# Refused questions
+
+
+async def test_an_order_the_exchange_refuses_to_be_asked_about_says_so_on_its_record_until_it_can_be(
+    pool: Pool,
+) -> None:
+    intent = USDM.order("intent")
+    refusal = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}'
+    pool.paper.fault(USDM.place, "drop_after", count=1)
+    pool.paper.fault(USDM.query, "verbatim", count=5, status=401, body=refusal)
+    async with pool.working():
+        pool.send(intent)
+        order = await pool.status(intent, OrderStatus.UNKNOWN)
+        for _ in range(400):
+            if reason_code(order) == "query_refused":
+                break
+            await asyncio.sleep(0.01)
+            order = pool.record(intent) or order
+        assert (order.status, reason_code(order)) == (OrderStatus.UNKNOWN, "query_refused")
+        ended = await pool.outcome(intent)
+    assert (ended.status, ended.reason) == (OrderStatus.ACTIVE, None)
+    pool.assert_once(intent)
+
+
 # Not found
 
 
