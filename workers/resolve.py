@@ -114,7 +114,8 @@ def _cannot_ask(failure: ExchangeFailure) -> Reason:
     return Reason(
         code="query_refused",
         message="whether the order exists is not known, and the exchange refuses to say "
-        f"({said.code}: {said.message}): it is asked again and again; see to the account's key and its rights, or look at the exchange",
+        f"({said.code}: {said.message}): it is asked again and again; "
+        "see to the account's key and its rights, or look at the exchange",
         numbers=said.numbers,
     )
 
