@@ -6,6 +6,7 @@ own codes, so "what may have happened to my order" is answered in one place for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -124,6 +125,8 @@ class Exchange(Protocol):
     receive_window_ms: int | None
     """None: the venue has no such bound, so absence can never be proven."""
     amends_in_place: bool
+    batch_limit: int
+    """How many orders `place_batch` takes at once; 0: the venue takes no batches."""
 
     def now_ms(self) -> int:
         """The exchange's clock as this process estimates it."""
@@ -134,6 +137,17 @@ class Exchange(Protocol):
         ...
 
     async def place(self, request: OrderRequest, at_ms: int) -> OrderReport: ...
+
+    def batches(self, request: OrderRequest) -> bool:
+        """Whether this order may be one of a batch."""
+        ...
+
+    async def place_batch(
+        self, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]:
+        """Place several orders of one account in one request: one verdict for each, in the order given. Never raises
+        ExchangeFailure: what fails the request is the verdict on each order in it."""
+        ...
 
     async def cancel(self, reference: OrderReference, at_ms: int) -> OrderReport | None:
         """Cancel; the final report where the venue gives one with its reply."""

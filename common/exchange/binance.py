@@ -1,4 +1,4 @@
-"""Binance spot, and what spot and USDⓈ-M futures share. Orders take the direct way: our parameters, ccxt's signature.
+"""Binance spot, and what spot and USDⓈ-M futures share. Orders take the direct way: requests and replies of our own.
 
 Sources: "Trading endpoints" of the spot documentation (developers.binance.com), and what ccxt 4.5.90 sends.
 """
@@ -7,46 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
+import msgspec
+
+from common.exchange import binance_requests as endpoints
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome, Usage
 from common.exchange.binance_codes import SPOT_ERRORS
+from common.exchange.binance_replies import CONFIRMATION, SPOT_ORDER, SPOT_ORDERS, spot_report, with_its_fills
+from common.exchange.binance_requests import Endpoint, SignedRequests
 from common.exchange.classify import VenueError
-from common.exchange.settings import ExchangeSettings
-from common.exchange.venue import (
-    ZERO,
-    Venue,
-    about,
-    decimal_in,
+from common.exchange.fields import (
+    confirmed,
+    distinct,
     fields_in,
-    filled_in,
-    market_of,
+    market_id_in,
     middle,
-    number_id_in,
-    positive,
-    refused,
-    rows_in,
     same_order,
-    status_in,
-    symbol_of,
-    text_in,
-    wire_text,
+    unreadable,
 )
+from common.exchange.settings import ExchangeSettings
+from common.exchange.venue import Venue, market_of, refused, symbol_of, wire_text
 from orderlane.intents import OrderType, TimeInForce
-from orderlane.orders import OrderStatus
 
-STATUSES: Final = {
-    "NEW": OrderStatus.ACTIVE,
-    "PENDING_NEW": OrderStatus.ACTIVE,
-    "PARTIALLY_FILLED": OrderStatus.PARTIAL,
-    "FILLED": OrderStatus.FILLED,
-    "CANCELED": OrderStatus.CANCELED,
-    "PENDING_CANCEL": OrderStatus.ACTIVE,
-    "REJECTED": OrderStatus.REJECTED,
-    "EXPIRED": OrderStatus.EXPIRED,
-    "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
-}
-"""Order status (`status`) of the spot and USDⓈ-M enum definitions."""
+Answer = TypeVar("Answer")
 
 _SPOT_TYPES: Final = {
     OrderType.MARKET: "MARKET",
@@ -65,6 +49,31 @@ class Binance(Venue):
     """What both Binance products share: codes in `{"code": …, "msg": …}`, headers, the receive window."""
 
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (1, 60_000)
+
+    def __init__(self, settings: ExchangeSettings) -> None:
+        super().__init__(settings)
+        self._requests: dict[str, SignedRequests] = {}
+
+    async def ask(
+        self,
+        client: Any,
+        endpoint: Endpoint,
+        params: Mapping[str, Any],
+        decoder: msgspec.json.Decoder[Answer],
+    ) -> Answer:
+        """Send a signed request and read its reply as the type that the decoder is for.
+
+        Raises:
+            ExchangeFailure: what the reply reports; UNKNOWN, it is not of that type.
+        """
+        requests = self._requests.get(client.wire.account)
+        if requests is None:
+            if not SignedRequests.cover(client):
+                return await _ask_through_ccxt(client, endpoint, params, decoder)
+            requests = self._requests[client.wire.account] = SignedRequests(client)
+        origin, request = requests.write(endpoint, params, client.milliseconds())
+        answer: Answer = await client.ask(origin, request, decoder)
+        return answer
 
     def configure(self, client: Any, settings: ExchangeSettings) -> None:
         super().configure(client, settings)
@@ -99,39 +108,47 @@ class BinanceSpot(Binance):
 
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
         market = market_of(client, request.symbol)
-        reply = fields_in(await client.privatePostOrder(spot_order(market["id"], request)))
-        same_order(request.client_order_id, text_in(reply, "clientOrderId"))
-        return spot_report(reply, request.symbol)
+        order = await self.ask(client, endpoints.SPOT_PLACE, spot_order(market["id"], request), SPOT_ORDER)
+        same_order(request.client_order_id, order.client_order_id)
+        return spot_report(with_its_fills(order), market["id"], request.symbol)
 
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
-        reply = fields_in(await client.privateDeleteOrder(_named(client, reference)))
-        return about(reference, spot_report(reply, reference.symbol))
+        named = _named(client, reference)
+        order = await self.ask(client, endpoints.SPOT_CANCEL, named, SPOT_ORDER)
+        return confirmed(reference, spot_report(order, named["symbol"], reference.symbol))
 
     async def cancel_all(self, client: Any, symbol: str, at_ms: int) -> None:
         try:
-            await client.privateDeleteOpenOrders({"symbol": market_of(client, symbol)["id"]})
+            on_symbol = {"symbol": market_of(client, symbol)["id"]}
+            await self.ask(client, endpoints.SPOT_CANCEL_ALL, on_symbol, CONFIRMATION)
         except ExchangeFailure as failure:
             if failure.outcome is not Outcome.NOT_FOUND:  # -2011 also says that nothing was open
                 raise
 
     async def find(self, client: Any, reference: OrderReference) -> OrderReport | None:
+        named = _named(client, reference)
         try:
-            reply = fields_in(await client.privateGetOrder(_named(client, reference)))
+            order = await self.ask(client, endpoints.SPOT_FIND, named, SPOT_ORDER)
         except ExchangeFailure as failure:
             if failure.outcome is Outcome.NOT_FOUND:
                 return None
             raise
-        return about(reference, spot_report(reply, reference.symbol))
+        return confirmed(reference, spot_report(order, named["symbol"], reference.symbol))
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         narrowed = {"symbol": market_of(client, symbol)["id"]} if symbol else {}
-        rows = rows_in(await client.privateGetOpenOrders(narrowed))
-        return [spot_report(row, symbol_of(client, text_in(row, "symbol"), contract=False)) for row in rows]
+        rows = await self.ask(client, endpoints.SPOT_OPEN, narrowed, SPOT_ORDERS)
+        return distinct(
+            spot_report(
+                row, narrowed.get("symbol", row.symbol), symbol_of(client, row.symbol, contract=False)
+            )
+            for row in rows
+        )
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
-        ticker = fields_in(
-            await client.publicGetTickerBookTicker({"symbol": market_of(client, symbol)["id"]})
-        )
+        market_id = market_of(client, symbol)["id"]
+        ticker = fields_in(await client.publicGetTickerBookTicker({"symbol": market_id}))
+        market_id_in(ticker, "symbol", market_id)
         return middle(symbol, ticker.get("bidPrice"), ticker.get("askPrice"))
 
 
@@ -168,35 +185,15 @@ def spot_order(market_id: str, request: OrderRequest) -> dict[str, Any]:
     return params
 
 
-def spot_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
-    """A report from an order as spot writes it: new (FULL), queried, listed or cancelled."""
-    amount = decimal_in(order, "origQty")
-    filled = filled_in(order, "executedQty", amount)
-    # "For some historical orders cummulativeQuoteQty will be < 0, meaning the data is not available."
-    spent = positive(decimal_in(order, "cummulativeQuoteQty"))
-    return OrderReport(
-        # A cancelled order's `clientOrderId` is that of the cancel; the order's own stands beside it.
-        client_order_id=str(order.get("origClientOrderId") or order.get("clientOrderId") or ""),
-        exchange_order_id=number_id_in(order, "orderId"),
-        symbol=symbol,
-        status=status_in(STATUSES, order.get("status")),
-        amount=amount,
-        price=positive(decimal_in(order, "price")),
-        filled=filled,
-        average=spent / filled if spent and filled else None,
-        fees=_fees(order.get("fills") or ()),
-        exchange_at=int(order.get("updateTime") or order.get("transactTime") or order.get("time") or 0),
-    )
-
-
-def _fees(fills: Any) -> dict[str, Decimal]:
-    fees: dict[str, Decimal] = {}
-    for fill in fills:
-        paid = decimal_in(fill, "commission")
-        if paid:
-            currency = text_in(fill, "commissionAsset")
-            fees[currency] = fees.get(currency, ZERO) + paid
-    return fees
+async def _ask_through_ccxt(
+    client: Any, endpoint: Endpoint, params: Mapping[str, Any], decoder: msgspec.json.Decoder[Answer]
+) -> Answer:
+    decoded = await getattr(client, endpoint.implicit)(dict(params))
+    try:
+        answer: Answer = msgspec.convert(decoded, decoder.type)
+    except msgspec.ValidationError as error:
+        raise unreadable(str(error), decoded) from None
+    return answer
 
 
 def _named(client: Any, reference: OrderReference) -> dict[str, Any]:

@@ -7,34 +7,41 @@ Sources: "Trade" of the USDⓈ-M documentation (developers.binance.com), and wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 import msgspec
 
+from common.exchange import binance_batch
+from common.exchange import binance_requests as endpoints
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
-from common.exchange.binance import STATUSES, Binance
+from common.exchange.binance import Binance
 from common.exchange.binance_codes import UNCHANGED, USDM_ERRORS
-from common.exchange.venue import (
-    about,
-    decimal_in,
-    fields_in,
-    filled_in,
-    market_of,
-    number_id_in,
-    positive,
-    refused,
-    rows_in,
-    same_order,
-    status_in,
-    symbol_of,
-    text_in,
-    unreadable,
-    wire_text,
+from common.exchange.binance_replies import (
+    ALGO_ORDER,
+    ALGO_ORDERS,
+    CONFIRMATION,
+    TRIGGERED,
+    USDM_ORDER,
+    USDM_ORDERS,
+    AlgoOrder,
+    UsdmOrder,
+    algo_report,
+    number_id,
+    usdm_report,
 )
+from common.exchange.fields import (
+    confirmed,
+    distinct,
+    fields_in,
+    market_id_in,
+    measure_in,
+    same_order,
+    unreadable,
+)
+from common.exchange.venue import market_of, refused, symbol_of, wire_text
 from orderlane.intents import OrderType, TimeInForce
-from orderlane.orders import OrderStatus
 
 _TYPES: Final = {
     OrderType.MARKET: "MARKET",
@@ -45,22 +52,13 @@ _TYPES: Final = {
     OrderType.TAKE_PROFIT_LIMIT: "TAKE_PROFIT",
 }
 
-_ALGO_STATUSES: Final = {
-    "NEW": OrderStatus.ACTIVE,
-    "TRIGGERING": OrderStatus.ACTIVE,
-    "CANCELED": OrderStatus.CANCELED,
-    "EXPIRED": OrderStatus.EXPIRED,
-    "REJECTED": OrderStatus.REJECTED,
-}
-_TRIGGERED: Final = ("TRIGGERED", "FINISHED")
-"""The rest of `algoStatus`: the order it became is on the book, or has ended there."""
-
 
 class BinanceUsdm(Binance):
     """Binance USDⓈ-M futures."""
 
     errors = USDM_ERRORS
     amends_in_place = True
+    batch_limit = binance_batch.BATCH_LIMIT
     options: ClassVar[Mapping[str, Any]] = {
         "fetchMarkets": {"types": ["linear"]},
         "fetchCurrencies": False,
@@ -73,32 +71,44 @@ class BinanceUsdm(Binance):
         )  # ccxt refuses its sandbox for futures since Binance moved to demo trading
 
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
-        params = usdm_order(market_of(client, request.symbol)["id"], request)
+        market_id = market_of(client, request.symbol)["id"]
+        params = usdm_order(market_id, request)
         if request.type.has_trigger:
-            reply = fields_in(await client.fapiPrivatePostAlgoOrder(params))
-            same_order(request.client_order_id, text_in(reply, "clientAlgoId"))
-            return _algo_report(reply, request.symbol)
-        reply = fields_in(await client.fapiPrivatePostOrder(params))
-        same_order(request.client_order_id, text_in(reply, "clientOrderId"))
-        return usdm_report(reply, request.symbol)
+            algo = await self.ask(client, endpoints.ALGO_PLACE, params, ALGO_ORDER)
+            same_order(request.client_order_id, algo.client_algo_id)
+            return algo_report(algo, market_id, request.symbol)
+        order = await self.ask(client, endpoints.USDM_PLACE, params, USDM_ORDER)
+        same_order(request.client_order_id, order.client_order_id)
+        return usdm_report(order, market_id, request.symbol)
+
+    def batches(self, request: OrderRequest) -> bool:
+        return binance_batch.batches(request)
+
+    async def place_batch(
+        self, client: Any, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]:
+        return await binance_batch.place_batch(self, client, requests, at_ms, usdm_order)
 
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
         if reference.conditional:
             return await self._cancel_conditional(client, reference)
-        reply = fields_in(await client.fapiPrivateDeleteOrder(_named(client, reference)))
-        return about(reference, usdm_report(reply, reference.symbol))
+        named = _named(client, reference)
+        order = await self.ask(client, endpoints.USDM_CANCEL, named, USDM_ORDER)
+        return confirmed(reference, usdm_report(order, named["symbol"], reference.symbol))
 
     async def _cancel_conditional(self, client: Any, reference: OrderReference) -> OrderReport | None:
+        named = _named(client, reference)
         try:
-            await client.fapiPrivateDeleteAlgoOrder(_named(client, reference))
+            await self.ask(client, endpoints.ALGO_CANCEL, named, CONFIRMATION)
         except ExchangeFailure as failure:
             if failure.outcome is not Outcome.NOT_FOUND:
                 raise
-            algo = fields_in(await client.fapiPrivateGetAlgoOrder(_named(client, reference)))
-            if algo.get("algoStatus") not in _TRIGGERED:
+            algo = await self.ask(client, endpoints.ALGO_FIND, named, ALGO_ORDER)
+            if algo.algo_status not in TRIGGERED:
                 raise failure from None
-            reply = fields_in(await client.fapiPrivateDeleteOrder(_actual(client, reference.symbol, algo)))
-            return _under_algo_ids(algo, usdm_report(reply, reference.symbol))
+            confirmed(reference, algo_report(algo, named["symbol"], reference.symbol))
+            order = await self.ask(client, endpoints.USDM_CANCEL, _actual(algo), USDM_ORDER)
+            return _under_algo_ids(algo, order, reference.symbol)
         return None  # the reply says "success" and nothing of the order
 
     async def amend(
@@ -106,65 +116,74 @@ class BinanceUsdm(Binance):
     ) -> OrderReport:
         if reference.conditional or request.type is not OrderType.LIMIT or request.price is None:
             raise refused("amend_unsupported", f"USDⓈ-M amends limit orders alone, not {request.type} ones")
+        named = _named(client, reference)
         params = {
-            **_named(client, reference),
+            **named,
             "side": request.side.upper(),
             "quantity": wire_text(request.amount),
             "price": wire_text(request.price),
         }
         try:
-            reply = fields_in(await client.fapiPrivatePutOrder(params))
+            order = await self.ask(client, endpoints.USDM_AMEND, params, USDM_ORDER)
         except ExchangeFailure as failure:
             if failure.code != UNCHANGED:
                 raise
-            reply = fields_in(await client.fapiPrivateGetOrder(_named(client, reference)))
-        return about(reference, usdm_report(reply, reference.symbol))
+            order = await self.ask(client, endpoints.USDM_FIND, named, USDM_ORDER)
+        return confirmed(reference, usdm_report(order, named["symbol"], reference.symbol))
 
     async def cancel_all(self, client: Any, symbol: str, at_ms: int) -> None:
         on_symbol = {"symbol": market_of(client, symbol)["id"]}
         # Conditional ones first: one that triggers in between becomes an ordinary order, and is met as such.
-        for cancel in (client.fapiPrivateDeleteAlgoOpenOrders, client.fapiPrivateDeleteAllOpenOrders):
+        for endpoint in (endpoints.ALGO_CANCEL_ALL, endpoints.USDM_CANCEL_ALL):
             try:
-                await cancel(dict(on_symbol))
+                await self.ask(client, endpoint, on_symbol, CONFIRMATION)
             except ExchangeFailure as failure:
                 if failure.outcome is not Outcome.NOT_FOUND:  # nothing was open
                     raise
 
     async def find(self, client: Any, reference: OrderReference) -> OrderReport | None:
-        ask = client.fapiPrivateGetAlgoOrder if reference.conditional else client.fapiPrivateGetOrder
         try:
-            reply = fields_in(await ask(_named(client, reference)))
+            return await (self._find_conditional if reference.conditional else self._find)(client, reference)
         except ExchangeFailure as failure:
             if failure.outcome is Outcome.NOT_FOUND:
                 return None
             raise
-        if not reference.conditional:
-            return about(reference, usdm_report(reply, reference.symbol))
-        if reply.get("algoStatus") not in _TRIGGERED:
-            return about(reference, _algo_report(reply, reference.symbol))
-        actual = fields_in(await self._actual_order(client, reference.symbol, reply))
-        return about(reference, _under_algo_ids(reply, usdm_report(actual, reference.symbol)))
 
-    async def _actual_order(self, client: Any, symbol: str, algo: Mapping[str, Any]) -> Any:
+    async def _find(self, client: Any, reference: OrderReference) -> OrderReport:
+        named = _named(client, reference)
+        order = await self.ask(client, endpoints.USDM_FIND, named, USDM_ORDER)
+        return confirmed(reference, usdm_report(order, named["symbol"], reference.symbol))
+
+    async def _find_conditional(self, client: Any, reference: OrderReference) -> OrderReport:
+        named = _named(client, reference)
+        algo = await self.ask(client, endpoints.ALGO_FIND, named, ALGO_ORDER)
+        report = confirmed(reference, algo_report(algo, named["symbol"], reference.symbol))
+        if algo.algo_status not in TRIGGERED:
+            return report
         try:
-            return await client.fapiPrivateGetOrder(_actual(client, symbol, algo))
+            order = await self.ask(client, endpoints.USDM_FIND, _actual(algo), USDM_ORDER)
         except ExchangeFailure as failure:
             # The conditional order exists: "no such order" about its successor must not read as its absence.
             raise ExchangeFailure(
                 Outcome.UNKNOWN, failure.code, f"the triggered order can't be read: {failure.message}"
             ) from None
+        return _under_algo_ids(algo, order, reference.symbol)
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         narrowed = {"symbol": market_of(client, symbol)["id"]} if symbol else {}
-        conditional = rows_in(await client.fapiPrivateGetOpenAlgoOrders(dict(narrowed)))
-        ordinary = rows_in(await client.fapiPrivateGetOpenOrders(dict(narrowed)))
-        return [_algo_report(row, _symbol(client, row)) for row in conditional] + [
-            usdm_report(row, _symbol(client, row)) for row in ordinary
+        conditional = await self.ask(client, endpoints.ALGO_OPEN, narrowed, ALGO_ORDERS)
+        ordinary = await self.ask(client, endpoints.USDM_OPEN, narrowed, USDM_ORDERS)
+        expected = narrowed.get("symbol")
+        return [
+            *distinct(algo_report(row, expected or row.symbol, _symbol(client, row)) for row in conditional),
+            *distinct(usdm_report(row, expected or row.symbol, _symbol(client, row)) for row in ordinary),
         ]
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
-        reply = fields_in(await client.fapiPublicGetPremiumIndex({"symbol": market_of(client, symbol)["id"]}))
-        mark = positive(decimal_in(reply, "markPrice"))
+        market_id = market_of(client, symbol)["id"]
+        reply = fields_in(await client.fapiPublicGetPremiumIndex({"symbol": market_id}))
+        market_id_in(reply, "symbol", market_id)
+        mark = measure_in(reply, "markPrice")
         if mark is None:
             raise unreadable(f"{symbol} has no mark price now", reply)
         return mark
@@ -198,45 +217,17 @@ def usdm_order(market_id: str, request: OrderRequest) -> dict[str, Any]:
     return params
 
 
-def usdm_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
-    """A report from an ordinary order; these replies carry no fees."""
-    amount = decimal_in(order, "origQty")
-    return OrderReport(
-        client_order_id=str(order.get("clientOrderId") or ""),
-        exchange_order_id=number_id_in(order, "orderId"),
-        symbol=symbol,
-        status=status_in(STATUSES, order.get("status")),
-        amount=amount,
-        price=positive(decimal_in(order, "price")),
-        filled=filled_in(order, "executedQty", amount),
-        average=positive(decimal_in(order, "avgPrice")),
-        exchange_at=int(order.get("updateTime") or order.get("time") or 0),
-    )
-
-
-def _algo_report(order: Mapping[str, Any], symbol: str) -> OrderReport:
-    triggered = order.get("algoStatus") in _TRIGGERED
-    return OrderReport(
-        client_order_id=str(order.get("clientAlgoId") or ""),
-        exchange_order_id=number_id_in(order, "algoId"),
-        symbol=symbol,
-        status=OrderStatus.ACTIVE if triggered else status_in(_ALGO_STATUSES, order.get("algoStatus")),
-        amount=decimal_in(order, "quantity"),
-        price=positive(decimal_in(order, "price")),
-        exchange_at=int(order.get("updateTime") or order.get("createTime") or 0),
-    )
-
-
-def _under_algo_ids(algo: Mapping[str, Any], report: OrderReport) -> OrderReport:
+def _under_algo_ids(algo: AlgoOrder, order: UsdmOrder, symbol: str) -> OrderReport:
+    actual = number_id("actualOrderId", algo.actual_order_id)
+    report = usdm_report(order, algo.symbol, symbol)
+    same_order(actual, report.exchange_order_id)
     return msgspec.structs.replace(
-        report,
-        client_order_id=str(algo.get("clientAlgoId") or ""),
-        exchange_order_id=number_id_in(algo, "algoId"),
+        report, client_order_id=algo.client_algo_id, exchange_order_id=number_id("algoId", algo.algo_id)
     )
 
 
-def _actual(client: Any, symbol: str, algo: Mapping[str, Any]) -> dict[str, Any]:
-    return {"symbol": market_of(client, symbol)["id"], "orderId": number_id_in(algo, "actualOrderId")}
+def _actual(algo: AlgoOrder) -> dict[str, Any]:
+    return {"symbol": algo.symbol, "orderId": number_id("actualOrderId", algo.actual_order_id)}
 
 
 def _named(client: Any, reference: OrderReference) -> dict[str, Any]:
@@ -252,5 +243,5 @@ def _named(client: Any, reference: OrderReference) -> dict[str, Any]:
     return named
 
 
-def _symbol(client: Any, row: Mapping[str, Any]) -> str:
-    return symbol_of(client, text_in(row, "symbol"), contract=True)
+def _symbol(client: Any, row: UsdmOrder | AlgoOrder) -> str:
+    return symbol_of(client, row.symbol, contract=True)

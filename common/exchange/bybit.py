@@ -1,119 +1,51 @@
 """Bybit v5, spot and linear contracts, for unified trading accounts.
 
-Sources: "Error Codes", "Place Order", "Get Open & Closed Orders", "Get Order History" of the v5 documentation
-(bybit-exchange.github.io/docs/v5), the error list of ccxt 4.5.90, and what that version sends.
+Sources: "Place Order", "Batch Place Order", "Cancel All Orders", "Get Open & Closed Orders", "Get Order History", "Get
+Tickers" of the v5 documentation (bybit-exchange.github.io/docs/v5), and what ccxt 4.5.90 sends.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar, Final
 
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
-from common.exchange.classify import ErrorTable, MessageRule, VenueError
-from common.exchange.settings import ExchangeSettings
-from common.exchange.venue import (
-    ZERO,
-    Venue,
-    about,
-    accepted,
+from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest
+from common.exchange.batch import Verdict, by_client_id, place_together, row_failure, unmatched, verdict_of
+from common.exchange.bybit_codes import BYBIT_ERRORS
+from common.exchange.classify import Operation, VenueError
+from common.exchange.fields import (
+    confirmed,
     decimal_in,
+    distinct,
     fields_in,
-    market_of,
-    positive,
-    read_after,
-    refused,
+    filled_in,
+    market_id_in,
+    measure_in,
+    middle,
+    moment_in,
+    only_row,
+    optional_text_in,
     rows_in,
     same_order,
     status_in,
-    symbol_of,
     text_in,
     unreadable,
+)
+from common.exchange.settings import ExchangeSettings
+from common.exchange.venue import (
+    Venue,
+    accepted,
+    market_of,
+    read_after,
+    refused,
+    symbol_of,
     wire_text,
 )
 from orderlane.intents import OrderType, Side, TimeInForce
 from orderlane.orders import OrderStatus
-
-_UNKNOWN: Final = (
-    10000,  # "Server Timeout"
-    10016,  # "Internal server error" / "System error. Please try again later."
-    110079,  # "The order is processing and cannot be operated during this time"
-    170001,  # "Internal error."
-    170007,  # "Timeout waiting for response from backend server."
-    170032,  # "Network error. Please try again later"
-    170146,  # "Order creation timeout"
-    170147,  # "Order cancellation timeout"
-    170149,  # "Create order failed": not why
-    170150,  # "Cancel order failed": not why
-    170191,  # "Can not cancel order, please try again later"
-    170234,  # "System Error"
-)
-_THROTTLED: Final = (
-    10006,  # "Too many visits. Exceeded the API Rate Limit."
-    10018,  # "Exceeded the IP Rate Limit."
-    10429,  # "System level frequency protection"
-    170005,  # "Too many new orders; current limit is %s orders per %s."
-    170222,  # "Too many requests in this time frame."
-)
-_NOT_FOUND: Final = (
-    110001,  # "Order does not exist" / "order not exists or too late to cancel"
-    110008,  # "Order has been finished or canceled"
-    110010,  # "Order already cancelled"
-    170139,  # "Order has been filled."
-    170142,  # "Order has been canceled"
-    170143,  # "Cannot be found on order book"
-    170190,  # "Cancel order has been finished"
-    170213,  # "Order does not exist."
-)
-_DUPLICATE: Final = (
-    110072,  # "OrderLinkedID is duplicate"
-    170141,  # "Duplicate clientOrderId"
-)
-_REFUSED: Final = (
-    *(
-        10001,
-        10003,
-        10004,
-        10005,
-        10007,
-        10008,
-        10009,
-        10010,
-    ),  # parameters, key, signature, permission, bans, address
-    *(10017, 10020, 10024, 10027, 10028, 10029),  # route, account type, compliance, trading ban, symbol list
-    *range(110003, 110008),  # price out of range, balance, position status
-    *(110009, 110011, 110012, 110014),  # too many stop orders, liquidation, balance
-    *range(110016, 110024),  # risk limit, reduce-only, too many orders, open interest, reduction only
-    *(110031, 110032, 110034, 110039, 110040, 110042, 110044, 110045),
-    *(110051, 110052, 110053, 110057, 110058, 110059, 110063, 110064, 110066, 110068, 110069, 110070),
-    *(110092, 110093, 110094),  # trigger price on the wrong side, notional below the minimum
-    *(170010, 170011, 170019, 170031, 170033, 170034, 170036, 170037, 170105),
-    *(170115, 170116, 170117, 170121, 170124),  # time in force, type, side, symbol, amount too large
-    *range(170130, 170138),  # parameter, balance, price and quantity bounds and decimals
-    *(170140, 170144, 170145, 170148, 170151, 170157, 170159),
-    *range(170192, 170195),  # price limits
-    *range(170197, 170205),  # quantity against the book, restricted account, filter, trigger prices
-    *(170206, 170209, 170210, 170217, 170218, 170221, 170223, 170224, 170226, 170227, 170228, 170229, 170241),
-    *range(181000, 181005),  # category, symbol, side missing
-)
-
-ERRORS: Final = ErrorTable(
-    outcomes={
-        **{str(code): Outcome.UNKNOWN for code in _UNKNOWN},
-        **{str(code): Outcome.THROTTLED for code in _THROTTLED},
-        **{str(code): Outcome.NOT_FOUND for code in _NOT_FOUND},
-        **{str(code): Outcome.DUPLICATE for code in _DUPLICATE},
-        **{str(code): Outcome.REFUSED for code in _REFUSED},
-        "10002": Outcome.LATE,  # "The request time exceeds the time window range."
-        # "Request is duplicate": the same request arrived twice, so the order may be there.
-        "10014": Outcome.DUPLICATE,
-    },
-    # "If you receive HTTP 403 'access too frequent', your IP has breached the limit": ten minutes.
-    messages=(MessageRule("http_403", "access too frequent", Outcome.THROTTLED),),
-    per_account=frozenset({"10006", "10429", "170005", "170222"}),
-    retry_after_ms={"http_403": 600_000, "10018": 5_000},
-)
 
 _STATUSES: Final = {
     **dict.fromkeys(
@@ -129,14 +61,19 @@ _STATUSES: Final = {
 _PAGE: Final = 50
 _SETTLE_COINS: Final = ("USDT", "USDC")
 """What linear contracts settle in; a listing over all symbols has to name one."""
+_BATCH: Final = 10
+"""What both categories take: 10 spot orders, 20 linear ones."""
+_ORDER_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{10,20}")
+"""A UUID, or a long number."""
 _TIMES_IN_FORCE: Final = {TimeInForce.PO: "PostOnly"}
 
 
 class Bybit(Venue):
     """Bybit v5. A new order is answered with its ids alone; it may still be rejected after that."""
 
-    errors = ERRORS
+    errors = BYBIT_ERRORS
     amends_in_place = True
+    batch_limit = _BATCH
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (1, 60_000)
     options: ClassVar[Mapping[str, Any]] = {
         "fetchMarkets": {"types": ["spot", "linear"]},
@@ -152,25 +89,56 @@ class Bybit(Venue):
         client.has["fetchCurrencies"] = False
 
     def error_in(self, decoded: Any) -> VenueError | None:
-        if not isinstance(decoded, dict) or str(decoded.get("retCode")) == "0":
-            return None
-        if "retCode" not in decoded:
+        """The error of `{"retCode": 110001, "retMsg": "Order does not exist", …}`; 0 is none."""
+        code = decoded.get("retCode") if isinstance(decoded, dict) else None
+        if not isinstance(code, int) or isinstance(code, bool):
             return VenueError("no_ret_code", str(decoded)[:200])
-        return VenueError(str(decoded["retCode"]), str(decoded.get("retMsg", "")))
+        if code == 0:
+            return None
+        message = decoded.get("retMsg")
+        # A verdict comes with its words; what lacks them wasn't written by the venue, or not all of it arrived.
+        return VenueError(str(code) if isinstance(message, str) else "no_ret_msg", str(message))
 
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
         params = order_params(market_of(client, request.symbol), request)
         reply = fields_in(await client.privatePostV5OrderCreate(params))
         result = _result(reply)
         same_order(request.client_order_id, text_in(result, "orderLinkId"))
-        return accepted(request, text_in(result, "orderId"), int(reply.get("time") or 0))
+        return accepted(request, _order_id(result), moment_in(reply, "time"))
+
+    async def place_batch(
+        self, client: Any, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]:
+        """See `Venue.place_batch`. The venue takes one category at a time, so both kinds make two requests."""
+        verdicts: dict[int, Verdict] = {}
+        of_spot = {place for place, request in enumerate(requests) if _is_spot(client, request)}
+        for category, places in (("spot", of_spot), ("linear", set(range(len(requests))) - of_spot)):
+            ordered = sorted(places)
+            found = await self._place_category(client, category, [requests[at] for at in ordered], at_ms)
+            verdicts |= dict(zip(ordered, found, strict=True))
+        return [verdicts[place] for place in range(len(requests))]
+
+    async def _place_category(
+        self, client: Any, category: str, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[Verdict]:
+        def build(request: OrderRequest) -> dict[str, Any]:
+            params = order_params(market_of(client, request.symbol), request)
+            return {name: value for name, value in params.items() if name != "category"}
+
+        async def ask(orders: list[dict[str, Any]]) -> Any:
+            return await client.privatePostV5OrderCreateBatch({"category": category, "request": orders})
+
+        def read(reply: Any, asked: Sequence[OrderRequest]) -> list[Verdict]:
+            return batch_verdicts(reply, asked, at_ms)
+
+        return await place_together(requests, _BATCH, build, ask, read)
 
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
         market = market_of(client, reference.symbol)
         params = _named(market, reference)
         if market["spot"]:
             params["orderFilter"] = "StopOrder" if reference.conditional else "Order"
-        text_in(_result(await client.privatePostV5OrderCancel(params)), "orderId")
+        _acknowledged(reference, await client.privatePostV5OrderCancel(params))
         return None
 
     async def amend(
@@ -180,7 +148,7 @@ class Bybit(Venue):
         if request.price is not None:
             params["price"] = wire_text(request.price)
         try:
-            text_in(_result(await client.privatePostV5OrderAmend(params)), "orderId")
+            _acknowledged(reference, await client.privatePostV5OrderAmend(params))
         except ExchangeFailure as failure:
             if not (failure.code == "10001" and "remains unchanged" in failure.message):
                 raise
@@ -192,15 +160,18 @@ class Bybit(Venue):
         # Spot keeps stop orders apart and cancels one kind at a time; linear cancels all kinds at once.
         filters = ({"orderFilter": "Order"}, {"orderFilter": "StopOrder"}) if market["spot"] else ({},)
         for kind in filters:
-            _result(await client.privatePostV5OrderCancelAll({**on_symbol, **kind}))
+            result = _result(await client.privatePostV5OrderCancelAll({**on_symbol, **kind}))
+            rows_in(result.get("list"))
+            if result.get("success") != "1":
+                raise unreadable("the venue doesn't say that all were cancelled", result)
 
     async def find(self, client: Any, reference: OrderReference) -> OrderReport | None:
         market = market_of(client, reference.symbol)
         # Open and recently closed orders; the history where that was cleared (it is, when their service restarts).
         for ask in (client.privateGetV5OrderRealtime, client.privateGetV5OrderHistory):
-            rows = _rows(await ask(_named(market, reference)))
+            rows, _ = _page(await ask(_named(market, reference)), _category(market))
             if rows:
-                return about(reference, _report(rows[0], market))
+                return confirmed(reference, _report(only_row(rows), market))
         return None
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
@@ -214,9 +185,53 @@ class Bybit(Venue):
         reports = []
         for query in queries:
             async for row in _pages(client, query):
-                unified = symbol_of(client, text_in(row, "symbol"), contract=query["category"] == "linear")
+                market_id = market_id_in(row, "symbol", query.get("symbol"))
+                unified = symbol_of(client, market_id, contract=query["category"] == "linear")
                 reports.append(_report(row, client.markets.get(unified) or {"symbol": unified}))
-        return reports
+        return distinct(reports)
+
+    async def server_time_ms(self, client: Any) -> int:
+        return moment_in(fields_in(await client.publicGetV5MarketTime()), "time")
+
+    async def reference_price(self, client: Any, symbol: str) -> Decimal:
+        market = market_of(client, symbol)
+        asked = {"category": _category(market), "symbol": market["id"]}
+        ticker = only_row(rows_in(_result(await client.publicGetV5MarketTickers(asked)).get("list")))
+        market_id_in(ticker, "symbol", market["id"])
+        return middle(symbol, ticker.get("bid1Price"), ticker.get("ask1Price"))
+
+
+def batch_verdicts(reply: Any, asked: Sequence[OrderRequest], at_ms: int) -> list[Verdict]:
+    """What `POST /v5/order/create-batch` says of each order asked for: its ids stand in one list, what became of it
+    at the same place of another.
+
+    Raises:
+        ExchangeFailure: UNKNOWN for every order, the lists can't be held against each other.
+    """
+    fields = fields_in(reply)
+    ids = rows_in(_result(fields).get("list"))
+    codes = rows_in(fields_in(fields.get("retExtInfo")).get("list"))
+    if len(ids) != len(codes):
+        raise unreadable("two lists of another length each", reply)
+    rows = list(zip(ids, codes, strict=True))
+    found = by_client_id(ids, "orderLinkId", asked)
+    return [
+        unmatched(reply) if place is None else verdict_of(partial(_batch_row, request, *rows[place], at_ms))
+        for request, place in zip(asked, found, strict=True)
+    ]
+
+
+def _batch_row(
+    request: OrderRequest, ids: Mapping[str, Any], verdict: Mapping[str, Any], at_ms: int
+) -> Verdict:
+    code, message = verdict.get("code"), verdict.get("msg")
+    if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
+        raise unreadable("a row's code says nothing", verdict)
+    if code == 0:
+        return accepted(request, _order_id(ids), moment_in(ids, "createAt"))
+    if ids.get("orderId") != "":
+        raise unreadable("an order that failed has an id", ids)
+    return row_failure(VenueError(str(code), message), BYBIT_ERRORS, Operation.PLACE, at_ms)
 
 
 def order_params(market: Mapping[str, Any], request: OrderRequest) -> dict[str, Any]:
@@ -257,6 +272,11 @@ def _triggers_rising(request: OrderRequest) -> bool:
     return stops == (request.side is Side.BUY)
 
 
+def _is_spot(client: Any, request: OrderRequest) -> bool:
+    market = client.markets.get(request.symbol) if client.markets else None
+    return bool(market and market["spot"])
+
+
 def _category(market: Mapping[str, Any]) -> str:
     return "spot" if market["spot"] else "linear"
 
@@ -272,22 +292,41 @@ def _result(decoded: Any) -> dict[str, Any]:
     return fields_in(fields_in(decoded).get("result"))
 
 
-def _rows(decoded: Any) -> list[dict[str, Any]]:
-    return rows_in(_result(decoded).get("list"))
+def _order_id(fields: Mapping[str, Any]) -> str:
+    order_id = text_in(fields, "orderId")
+    if not _ORDER_ID.fullmatch(order_id):
+        raise unreadable("field orderId is no order's id", order_id)
+    return order_id
+
+
+def _acknowledged(reference: OrderReference, reply: Any) -> None:
+    """Check that a request about one order was answered for that order."""
+    result = _result(reply)
+    order_id = _order_id(result)
+    if reference.exchange_order_id:
+        same_order(reference.exchange_order_id, order_id)
+    else:
+        same_order(reference.client_order_id, text_in(result, "orderLinkId"))
+
+
+def _page(reply: Any, category: str) -> tuple[list[dict[str, Any]], str]:
+    """The rows of one page, and the cursor of the next. Only a page that is whole can say that there is nothing."""
+    result = _result(reply)
+    if result.get("category") != category:
+        raise unreadable(f"a list of {category} orders was asked for", result)
+    rows, following = rows_in(result.get("list")), result.get("nextPageCursor")
+    if not isinstance(following, str) or (following and not rows):
+        raise unreadable("a list of orders that isn't whole", result)
+    return rows, following
 
 
 async def _pages(client: Any, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
     cursor = ""
     while True:
-        page = _result(
-            await client.privateGetV5OrderRealtime(
-                {**query, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
-            )
-        )
-        rows = rows_in(page.get("list"))
+        asked = {**query, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
+        rows, following = _page(await client.privateGetV5OrderRealtime(asked), query["category"])
         for row in rows:
             yield row
-        following = str(page.get("nextPageCursor") or "")
         if not following or len(rows) < _PAGE:
             return
         if following == cursor:
@@ -296,25 +335,39 @@ async def _pages(client: Any, query: Mapping[str, Any]) -> AsyncIterator[dict[st
 
 
 def _report(order: Mapping[str, Any], market: Mapping[str, Any]) -> OrderReport:
-    filled = decimal_in(order, "cumExecQty") or ZERO
+    market_id_in(order, "symbol", market.get("id"))
+    amount = measure_in(order, "qty")  # 0: whatever the position has then
+    filled = filled_in(order, "cumExecQty", amount)
     return OrderReport(
-        client_order_id=str(order.get("orderLinkId") or ""),
-        exchange_order_id=text_in(order, "orderId"),
+        client_order_id=optional_text_in(order, "orderLinkId"),
+        exchange_order_id=_order_id(order),
         symbol=str(market["symbol"]),
         status=status_in(_STATUSES, order.get("orderStatus")),
-        amount=decimal_in(order, "qty"),
-        price=positive(decimal_in(order, "price")),
+        amount=amount,
+        price=measure_in(order, "price", may_be_empty=order.get("orderType") == "Market"),
         filled=filled,
-        average=positive(decimal_in(order, "avgPrice")) if filled else None,
-        fees=_fees(order, market),
-        exchange_at=int(order.get("updatedTime") or order.get("createdTime") or 0),
+        average=_average(order, filled) if filled else None,
+        fees=_fees(order, market) if filled else {},
+        exchange_at=moment_in(order, "updatedTime"),
     )
 
 
+def _average(order: Mapping[str, Any], filled: Decimal) -> Decimal | None:
+    """`avgPrice`; the venue leaves it empty for some orders that have fills, whose value stands beside it."""
+    average = measure_in(order, "avgPrice", may_be_empty=True)
+    if average is not None:
+        return average
+    spent = measure_in(order, "cumExecValue")
+    return spent / filled if spent else None
+
+
 def _fees(order: Mapping[str, Any], market: Mapping[str, Any]) -> dict[str, Decimal]:
-    by_coin = order.get("cumFeeDetail")
-    if isinstance(by_coin, dict) and by_coin:
-        return {str(coin): decimal_in(by_coin, coin) or ZERO for coin in by_coin}
-    paid = decimal_in(order, "cumExecFee")
-    settle = market.get("settle")
+    """By coin, from `cumFeeDetail`; where that is missing, `cumExecFee` in what the market settles in."""
+    if "cumFeeDetail" in order:
+        by_coin = fields_in(order["cumFeeDetail"])
+        fees = {str(coin): decimal_in(by_coin, coin) for coin in by_coin}
+        if None in fees.values():
+            raise unreadable("field cumFeeDetail is no list of fees", by_coin)
+        return {coin: fee for coin, fee in fees.items() if fee}
+    paid, settle = decimal_in(order, "cumExecFee"), market.get("settle")
     return {str(settle): paid} if paid and settle else {}

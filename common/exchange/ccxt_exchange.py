@@ -1,13 +1,14 @@
-"""The exchange interface over ccxt: one client and one session for each account of one venue."""
+"""The exchange interface over ccxt: one client, and connections of its own, for each account of one venue."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-import ccxt.async_support
+import msgspec
+from msgspec import UNSET
 
 from common.exchange.base import (
     Exchange,
@@ -17,11 +18,13 @@ from common.exchange.base import (
     OrderRequest,
     Usage,
 )
+from common.exchange.ccxt_package import venue_class
 from common.exchange.classify import Operation, Reply, decode, foreign_reply
 from common.exchange.clock import ExchangeClock
+from common.exchange.fields import unreadable
 from common.exchange.params import forbidden_params
 from common.exchange.settings import ExchangeSettings
-from common.exchange.transport import Call, Wire, WiredClient
+from common.exchange.transport import Answer, Call, Wire, WiredClient
 from common.exchange.urls import redirected
 from common.exchange.venue import refused
 from common.exchange.venues import venue_type
@@ -46,15 +49,16 @@ class CcxtExchange:
     """
 
     def __init__(self, settings: ExchangeSettings, on_usage: OnUsage | None = None) -> None:
-        if settings.venue not in ccxt.async_support.exchanges:
-            raise ValueError(
-                f"venue of exchange {settings.name!r} is {settings.venue!r}: expected a ccxt id, such as binance"
-            )
+        try:
+            self._ccxt_class = venue_class(settings.venue)
+        except ValueError as error:
+            raise ValueError(f"venue of exchange {settings.name!r}: {error}") from None
         self.name = settings.name
         self._settings = settings
         self._venue = venue_type(settings.venue)(settings)
         self.receive_window_ms = self._venue.receive_window_ms
         self.amends_in_place = self._venue.amends_in_place
+        self.batch_limit = self._venue.batch_limit
         self.on_usage = on_usage
         self._clock = ExchangeClock()
         accounts = list(settings.accounts) or [PUBLIC]
@@ -125,6 +129,20 @@ class CcxtExchange:
                 self._check_params(request.params)
             return await self._venue.place(self._client_of(request.account), request, at_ms)
 
+    def batches(self, request: OrderRequest) -> bool:
+        return not request.params and self._venue.batches(request)
+
+    async def place_batch(
+        self, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]:
+        with Call(Operation.PLACE, at_ms):
+            try:
+                for request in requests:
+                    self._check_params(request.params)
+                return await self._venue.place_batch(self._client_of(requests[0].account), requests, at_ms)
+            except ExchangeFailure as failure:
+                return [failure] * len(requests)
+
     async def cancel(self, reference: OrderReference, at_ms: int) -> OrderReport | None:
         with Call(Operation.CANCEL, at_ms):
             return await self._venue.cancel(self._client_of(reference.account), reference, at_ms)
@@ -152,11 +170,37 @@ class CcxtExchange:
     # What the transport hands over
 
     def read(self, client: Any, account: str, reply: Reply, call: Call, request: dict[str, Any]) -> Any:
+        self._tell_usage(account, reply)
+        return self._judged(client, reply, call, request)
+
+    def read_as(
+        self, decoder: msgspec.json.Decoder[Answer], client: Any, account: str, reply: Reply, call: Call
+    ) -> Answer:
+        self._tell_usage(account, reply)
+        problem = ""
+        if reply.status == 200:
+            try:
+                answer = decoder.decode(reply.body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                problem = str(error)
+            else:
+                if getattr(answer, "code", UNSET) is UNSET:
+                    return answer
+        # Not what success looks like: read as any reply is, it names an error or is of no use.
+        decoded = self._judged(client, reply, call, {})
+        try:
+            return msgspec.convert(decoded, decoder.type)
+        except msgspec.ValidationError as error:
+            raise unreadable(problem or str(error), scrub(str(decoded))) from None
+
+    def _tell_usage(self, account: str, reply: Reply) -> None:
         if self.on_usage is not None:
             usage = self._venue.usage(reply.headers)
             if usage:
                 # Not here and now: a listener that fails must not take the reply with it.
                 asyncio.get_running_loop().call_soon(self.on_usage, usage, account)
+
+    def _judged(self, client: Any, reply: Reply, call: Call, request: dict[str, Any]) -> Any:
         decoded = decode(reply)
         failure: ExchangeFailure | None
         if decoded is None:
@@ -197,9 +241,10 @@ class CcxtExchange:
 
     def _client(self, account: str) -> Any:
         settings = self._settings
-        base = getattr(ccxt.async_support, settings.venue)
         # `wire` belongs to the class: ccxt's constructor asks for the time already.
-        kind = type(f"Wired_{settings.venue}", (WiredClient, base), {"wire": self._wires[account]})
+        kind = type(
+            f"Wired_{settings.venue}", (WiredClient, self._ccxt_class), {"wire": self._wires[account]}
+        )
         keys = settings.accounts.get(account)
         client = kind(
             {

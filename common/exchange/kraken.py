@@ -1,11 +1,12 @@
 """Kraken spot. The client order id travels as a UUID made of the text, and comes back from it.
 
-Sources: "Add Order", "Cancel Order", "Get Open Orders", "Get Closed Orders" and "API errors" of the spot REST
-documentation (docs.kraken.com/api), the error list of ccxt 4.5.90, and what that version sends.
+Sources: "Add Order", "Cancel Order", "Get Open Orders", "Get Closed Orders", "Query Orders Info", "Get Ticker
+Information" of the spot REST documentation (docs.kraken.com/api), and what ccxt 4.5.90 sends.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,83 +14,28 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
-from common.exchange.classify import ErrorTable, VenueError
-from common.exchange.settings import ExchangeSettings
-from common.exchange.venue import (
-    ZERO,
-    Venue,
-    about,
-    accepted,
+from common.exchange.classify import VenueError
+from common.exchange.fields import (
+    confirmed,
     decimal_in,
     fields_in,
-    market_of,
-    positive,
-    refused,
+    filled_in,
+    market_id_in,
+    measure_in,
+    middle,
+    moment_in,
+    optional_text_in,
+    same_order,
     status_in,
     text_in,
     unreadable,
-    wire_text,
 )
+from common.exchange.kraken_codes import KRAKEN_ERRORS
+from common.exchange.settings import ExchangeSettings
+from common.exchange.venue import Venue, accepted, market_of, refused, wire_text
 from orderlane.identity import TEXT_LENGTH, as_text, as_uuid
 from orderlane.intents import OrderType, TimeInForce
 from orderlane.orders import OrderStatus
-
-_REFUSED: Final = (
-    "EAPI:Invalid key",
-    "EAPI:Invalid signature",
-    "EAPI:Feature disabled",
-    "EAccount:Invalid permissions",
-    "EGeneral:Permission denied",
-    "EGeneral:Invalid arguments",
-    "EGeneral:Unknown method",
-    "EQuery:Unknown asset",
-    "EQuery:Unknown asset pair",
-    "EQuery:Invalid asset pair",
-    "EOrder:Cannot open position",
-    "EOrder:Cannot open opposing position",
-    "EOrder:Margin allowance exceeded",
-    "EOrder:Insufficient margin",
-    "EOrder:Insufficient funds",
-    "EOrder:Insufficient funds (insufficient user funds)",
-    "EOrder:Order minimum not met",
-    "EOrder:Cost minimum not met",
-    "EOrder:Tick size check failed",
-    "EOrder:Invalid price",
-    "EOrder:Positions limit exceeded",
-    "EOrder:Orders limit exceeded",
-    "EOrder:Trading agreement required",
-    "EOrder:Post only order",
-    "ESession:Invalid session",
-    "EService:Market in cancel_only mode",
-    "EService:Market in post_only mode",
-    "EService:Market in limit_only mode",
-    "ETrade:User Locked",
-)
-
-ERRORS: Final = ErrorTable(
-    outcomes={
-        **dict.fromkeys(_REFUSED, Outcome.REFUSED),
-        "EAPI:Rate limit exceeded": Outcome.THROTTLED,
-        "EOrder:Rate limit exceeded": Outcome.THROTTLED,
-        "EGeneral:Too many requests": Outcome.THROTTLED,
-        "EGeneral:Temporary lockout": Outcome.THROTTLED,
-        "EService:Throttled": Outcome.THROTTLED,
-        # A nonce that another request has overtaken: refused unread; the next one is higher.
-        "EAPI:Invalid nonce": Outcome.LATE,
-        "EService:Deadline elapsed": Outcome.LATE,
-        "EOrder:Unknown order": Outcome.NOT_FOUND,
-        # "EOrder:Invalid order" also answers a query for an id that is none.
-        "EOrder:Invalid order": Outcome.NOT_FOUND,
-        "EService:Unavailable": Outcome.UNKNOWN,
-        "EService:Busy": Outcome.UNKNOWN,
-        "EService:Timeout": Outcome.UNKNOWN,
-        "EGeneral:Internal error": Outcome.UNKNOWN,
-        "EDatabase:Internal error": Outcome.UNKNOWN,
-    },
-    per_account=frozenset({"EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded", "EService:Throttled"}),
-    retry_after_ms={"EGeneral:Temporary lockout": 900_000, "EAPI:Rate limit exceeded": 5_000},
-    default_retry_after_ms=2_000,
-)
 
 _BY_ALTNAME: Final = "orderlane_markets_by_altname"
 
@@ -101,6 +47,18 @@ _STATUSES: Final = {
     "expired": OrderStatus.EXPIRED,
 }
 """`status` of an order; a partly filled one is `open`."""
+
+_LIMIT_PRICE: Final = {
+    **dict.fromkeys(("limit", "iceberg"), "price"),
+    **dict.fromkeys(("stop-loss-limit", "take-profit-limit"), "price2"),
+    **dict.fromkeys(("market", "stop-loss", "take-profit", "settle-position"), ""),
+    **dict.fromkeys(("trailing-stop", "trailing-stop-limit"), ""),
+}
+"""`ordertype`, and where its description holds the limit price. A trailing order's is relative: no price."""
+
+_ENDED: Final = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED)
+_ORDER_ID: Final = re.compile(r"[A-Z0-9]{6}-[A-Z0-9]{5}-[A-Z0-9]{6}")
+_FEE_FLAGS: Final = {"fciq", "fcib"}
 
 _TYPES: Final = {
     OrderType.MARKET: "market",
@@ -124,15 +82,16 @@ def client_order_uuid(text: str) -> str:
 def client_order_text(identifier: str) -> str:
     """The client order id behind a `cl_ord_id`; what is no UUID was made by somebody else and stays as it is."""
     try:
-        return as_text(UUID(identifier).bytes)
+        text = as_text(UUID(identifier).bytes)
     except ValueError:
         return identifier
+    return text if as_uuid(text) == identifier else identifier
 
 
 class Kraken(Venue):
     """Kraken spot."""
 
-    errors = ERRORS
+    errors = KRAKEN_ERRORS
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (2_000, 60_000)
 
     def configure(self, client: Any, settings: ExchangeSettings) -> None:
@@ -140,12 +99,17 @@ class Kraken(Venue):
         client.has["fetchCurrencies"] = False
 
     def error_in(self, decoded: Any) -> VenueError | None:
-        """The first error of `{"error": ["EOrder:Insufficient funds"]}`, severity E; W is a warning."""
-        errors = decoded.get("error") if isinstance(decoded, dict) else None
-        for given in errors if isinstance(errors, list) else ():
-            if not str(given).startswith("W"):
-                return VenueError(_code(str(given)), str(given))
-        return None
+        """The error of `{"error": ["EOrder:Insufficient funds"]}`, severity E; W is a warning."""
+        given = decoded.get("error") if isinstance(decoded, dict) else None
+        if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
+            return VenueError("no_error_list", str(decoded)[:200])
+        errors = [one for one in given if not one.startswith("W")]
+        if not errors:
+            return None
+        # Two reasons, or a reason beside a result: which of them holds isn't said.
+        if len({_code(one) for one in errors}) > 1 or decoded.get("result", {}) not in ({}, None):
+            return VenueError("contradiction", ", ".join(errors))
+        return VenueError(_code(errors[0]), errors[0])
 
     def markets_set(self, client: Any) -> None:
         by_altname = {market["info"].get("altname"): market for market in client.markets.values()}
@@ -158,9 +122,11 @@ class Kraken(Venue):
         }
         result = _result(await client.privatePostAddOrder(params))
         ids = result.get("txid")
-        if not isinstance(ids, list) or len(ids) != 1 or not ids[0]:
+        if not isinstance(ids, list) or len(ids) != 1:
             raise unreadable("expected the id of one order", result)
-        return accepted(request, str(ids[0]))
+        if "cl_ord_id" in result:
+            same_order(client_order_uuid(request.client_order_id), text_in(result, "cl_ord_id"))
+        return accepted(request, _order_id(ids[0]))
 
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
         market_of(client, reference.symbol)
@@ -168,16 +134,14 @@ class Kraken(Venue):
             named = {"txid": reference.exchange_order_id}
         else:
             named = {"cl_ord_id": client_order_uuid(reference.client_order_id)}
-        result = _result(await client.privatePostCancelOrder(named))
-        if not decimal_in(result, "count") and not result.get("pending"):
-            raise ExchangeFailure(Outcome.NOT_FOUND, "count_0", "no order was cancelled")
+        _check_cancelled(await client.privatePostCancelOrder(named))
         return None
 
     async def cancel_all(self, client: Any, symbol: str, at_ms: int) -> None:
         # The venue's own "cancel all" takes every pair; this takes one.
         for report in await self.open_orders(client, symbol):
             try:
-                await client.privatePostCancelOrder({"txid": report.exchange_order_id})
+                _check_cancelled(await client.privatePostCancelOrder({"txid": report.exchange_order_id}))
             except ExchangeFailure as failure:
                 if failure.outcome is not Outcome.NOT_FOUND:
                     raise
@@ -188,9 +152,9 @@ class Kraken(Venue):
             return await self._find_by_id(client, reference)
         by_client_id = {"cl_ord_id": client_order_uuid(reference.client_order_id)}
         for ask, book in ((client.privatePostOpenOrders, "open"), (client.privatePostClosedOrders, "closed")):
-            rows = fields_in(_result(await ask(dict(by_client_id))).get(book))
-            reports = [_report(client, order_id, fields_in(row)) for order_id, row in rows.items()]
-            found = [report for report in reports if report.client_order_id == reference.client_order_id]
+            rows = _book(await ask(dict(by_client_id)), book)
+            # The list was narrowed to this id: a row of another one, or of none, isn't an answer to the question.
+            found = [confirmed(reference, _report(client, order_id, row)) for order_id, row in rows.items()]
             if found:
                 return max(found, key=lambda report: report.exchange_at)
         return None
@@ -203,20 +167,28 @@ class Kraken(Venue):
             if failure.outcome is Outcome.NOT_FOUND:
                 return None
             raise
-        if not rows:
-            return None
-        return about(reference, _report(client, order_id, fields_in(rows.get(order_id))))
+        if set(rows) != {order_id}:
+            raise unreadable(f"expected order {order_id}", rows)
+        return confirmed(reference, _report(client, order_id, fields_in(rows[order_id])))
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         if symbol is not None:
             market_of(client, symbol)
-        rows = fields_in(_result(await client.privatePostOpenOrders({})).get("open"))
-        reports = [_report(client, order_id, fields_in(row)) for order_id, row in rows.items()]
+        rows = _book(await client.privatePostOpenOrders({}), "open")
+        reports = [_report(client, order_id, row) for order_id, row in rows.items()]
         return [report for report in reports if symbol in (None, report.symbol)]
 
     async def server_time_ms(self, client: Any) -> int:
         # Kraken tells whole seconds: the middle of the one named is wrong by half a second at most.
-        return int(await client.fetch_time()) + 500
+        return _milliseconds(_result(await client.publicGetTime()), "unixtime") + 500
+
+    async def reference_price(self, client: Any, symbol: str) -> Decimal:
+        market_id = market_of(client, symbol)["id"]
+        tickers = _result(await client.publicGetTicker({"pair": market_id}))
+        if set(tickers) != {market_id}:
+            raise unreadable(f"expected the prices of {market_id}", tickers)
+        ticker = fields_in(tickers[market_id])
+        return middle(symbol, _best(ticker, "b"), _best(ticker, "a"))
 
 
 def order_params(market: Mapping[str, Any], request: OrderRequest) -> dict[str, Any]:
@@ -266,35 +238,89 @@ def _result(decoded: Any) -> dict[str, Any]:
     return fields_in(fields_in(decoded).get("result"))
 
 
+def _order_id(given: object) -> str:
+    if not isinstance(given, str) or not _ORDER_ID.fullmatch(given):
+        raise unreadable("no order's id", given)
+    return given
+
+
+def _check_cancelled(reply: Any) -> None:
+    """Check that a request to cancel one order cancelled it, or will.
+
+    Raises:
+        ExchangeFailure: NOT_FOUND, the venue says that it cancelled none.
+    """
+    result = _result(reply)
+    count, pending = result.get("count"), result.get("pending", False)
+    if not isinstance(count, int) or isinstance(count, bool) or count not in (0, 1):
+        raise unreadable("expected a count of 0 or 1", result)
+    if not isinstance(pending, bool):
+        raise unreadable("expected pending to be true or false", result)
+    if not count and not pending:
+        raise ExchangeFailure(Outcome.NOT_FOUND, "count_0", "no order was cancelled")
+
+
+def _book(reply: Any, book: str) -> dict[str, dict[str, Any]]:
+    """The orders of a list by id. Only a list that is whole can say that there are none: closed ones are counted."""
+    result = _result(reply)
+    rows = {order_id: fields_in(row) for order_id, row in fields_in(result.get(book)).items()}
+    if book == "closed":
+        count = result.get("count")
+        if not isinstance(count, int) or isinstance(count, bool) or count < len(rows) or (count and not rows):
+            raise unreadable("a list of closed orders that isn't whole", result)
+    return rows
+
+
+def _best(ticker: Mapping[str, Any], side: str) -> object:
+    """The price of `[price, whole lot volume, lot volume]`."""
+    best = ticker.get(side)
+    if not isinstance(best, list) or len(best) != 3:
+        raise unreadable(f"field {side} holds no price", ticker)
+    return best[0]
+
+
 def _report(client: Any, order_id: str, order: Mapping[str, Any]) -> OrderReport:
     description = fields_in(order.get("descr"))
-    filled, spent = decimal_in(order, "vol_exec") or ZERO, decimal_in(order, "cost")
+    amount = measure_in(order, "vol")
+    filled = filled_in(order, "vol_exec", amount)
+    spent = measure_in(order, "cost") if filled else None
     status = status_in(_STATUSES, order.get("status"))
-    symbol, quote, base = _pair(client, text_in(description, "pair"))
-    conditional = str(description.get("ordertype", "")) not in ("limit", "market")
+    symbol, quote, base = _pair(client, market_id_in(description, "pair"))
+    price_field = _LIMIT_PRICE.get(text_in(description, "ordertype"))
+    if price_field is None:
+        raise unreadable("no such ordertype is known", description)
     return OrderReport(
-        client_order_id=client_order_text(str(order.get("cl_ord_id") or "")),
-        exchange_order_id=order_id,
+        client_order_id=_client_order_id(order),
+        exchange_order_id=_order_id(order_id),
         symbol=symbol,
         status=OrderStatus.PARTIAL if status is OrderStatus.ACTIVE and filled else status,
-        amount=decimal_in(order, "vol"),
-        price=positive(decimal_in(description, "price2" if conditional else "price")),
+        amount=amount,
+        price=measure_in(description, price_field) if price_field else None,
         filled=filled,
-        average=spent / filled if spent and filled else None,
-        fees=_fees(order, quote, base),
-        exchange_at=_milliseconds(order),
+        average=spent / filled if spent else None,
+        fees=_fees(order, quote, base) if filled else {},
+        exchange_at=_milliseconds(order, "closetm" if status in _ENDED else "opentm"),
+    )
+
+
+def _client_order_id(order: Mapping[str, Any]) -> str:
+    """An order that was given none has null, or no such field."""
+    return (
+        client_order_text(optional_text_in(order, "cl_ord_id")) if order.get("cl_ord_id") is not None else ""
     )
 
 
 def _fees(order: Mapping[str, Any], quote: str, base: str) -> dict[str, Decimal]:
-    """Paid in quote, unless the flag `fcib` says base."""
-    paid = decimal_in(order, "fee")
-    return {base if "fcib" in str(order.get("oflags", "")) else quote: paid} if paid else {}
+    """Paid in quote or in base, as the flag `fciq` or `fcib` says."""
+    paid, flags = decimal_in(order, "fee"), _FEE_FLAGS & set(text_in(order, "oflags").split(","))
+    if paid is None or len(flags) != 1:
+        raise unreadable("what was paid as a fee isn't said", order)
+    return {base if "fcib" in flags else quote: paid} if paid else {}
 
 
-def _milliseconds(order: Mapping[str, Any]) -> int:
-    moments = (decimal_in(order, name) for name in ("closetm", "opentm"))
-    return int(next((moment for moment in moments if moment), ZERO) * 1000)
+def _milliseconds(fields: Mapping[str, Any], name: str) -> int:
+    seconds = measure_in(fields, name)
+    return moment_in({name: str(int(seconds * 1000)) if seconds else None}, name)
 
 
 def _pair(client: Any, pair: str) -> tuple[str, str, str]:

@@ -1,83 +1,42 @@
 """How a request reaches the venue: one HTTP attempt, never a second, and what became of it.
 
 ccxt builds and signs requests; its `fetch`, which sends them, is replaced by ours. It sends once, follows no
-redirect, and raises `ExchangeFailure` before ccxt's own error mapping could blur what the venue said.
+redirect, and raises `ExchangeFailure` before ccxt's own error mapping could blur what the venue said. An adapter that
+writes its requests itself hands them to the same `Wire`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol, TypeVar
 
-import aiohttp
-import certifi
-import yarl
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-from aiohttp.connector import Connection
+import msgspec
 
 from common import failpoints
 from common.exchange.base import ExchangeFailure, Outcome
 from common.exchange.classify import Operation, Reply
 from common.exchange.clock import ExchangeClock
+from common.exchange.http_connection import HttpConnection, ReplyLost
+from common.exchange.http_pool import HttpConnections, NotConnected
+from common.exchange.http_request import Origin, request_bytes, split_url
 from common.exchange.settings import ExchangeSettings
 from common.secrets import scrub
 
-_DNS_CACHE_SECONDS: Final = 300
+Answer = TypeVar("Answer")
 
 
-class AnnouncedResponse(ClientResponse):
-    """Tells the failpoints when a request has left; in use only while they are armed."""
-
-    async def start(self, connection: Connection) -> ClientResponse:
-        for _ in range(3):  # the body's writer runs, then the loop hands what it wrote to the kernel
-            await asyncio.sleep(0)
-        failpoints.reach("exchange.request_sent", current_call().operation)
-        return await super().start(connection)
-
-
-class ConnectionLost(aiohttp.ClientError):
-    """The connection broke after it was there: the request may have arrived."""
-
-
-async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """A client middleware that keeps aiohttp from sending a request again on its own.
-
-    aiohttp repeats GET, PUT and DELETE when a kept-alive connection breaks (`ClientSession._request`, the branch
-    for ClientOSError and ServerDisconnectedError). Errors of another class pass that branch.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from None
-
-
-def transport_failure(error: Exception, host: str) -> ExchangeFailure:
-    """What a failed attempt means. Only failures to connect are certain to have sent nothing.
-
-    aiohttp raises `ClientConnectorError` (refused, DNS, TLS and certificate among its subclasses) and
-    `ConnectionTimeoutError` from making a connection alone, before the first byte of a request.
-    """
-    kind = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
-        return ExchangeFailure(Outcome.NOT_SENT, kind, f"no connection to {host}: {_reason(error)}")
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ExchangeFailure(Outcome.NOT_SENT, kind, f"no connection to {host} in time")
-    if isinstance(error, TimeoutError):
+def transport_failure(error: NotConnected | ReplyLost, host: str) -> ExchangeFailure:
+    """What a failed attempt means: without a connection nothing was sent, and all else may have arrived."""
+    if isinstance(error, NotConnected):
+        return ExchangeFailure(Outcome.NOT_SENT, error.code, f"no connection to {host}: {error}")
+    if error.code == "timeout":
         return ExchangeFailure(Outcome.UNKNOWN, "timeout", f"no reply from {host} in time")
-    if isinstance(error, ConnectionLost):
-        kind = str(error)
-    return ExchangeFailure(Outcome.UNKNOWN, kind, f"the connection to {host} broke before the reply was read")
-
-
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "os_error", None)
-    return str(cause) if cause is not None else type(error).__name__
+    return ExchangeFailure(
+        Outcome.UNKNOWN, error.code, f"the connection to {host} broke before the reply was read"
+    )
 
 
 class Call:
@@ -119,9 +78,17 @@ def current_call() -> Call:
 
 
 class Reader(Protocol):
-    """Turns replies into decoded JSON, or raises the ExchangeFailure they report."""
+    """Turns replies into what they say, or raises the ExchangeFailure they report."""
 
-    def read(self, client: Any, account: str, reply: Reply, call: Call, request: dict[str, Any]) -> Any: ...
+    def read(self, client: Any, account: str, reply: Reply, call: Call, request: dict[str, Any]) -> Any:
+        """The decoded JSON of a reply to a request of ccxt's."""
+        ...
+
+    def read_as(
+        self, decoder: msgspec.json.Decoder[Answer], client: Any, account: str, reply: Reply, call: Call
+    ) -> Answer:
+        """What a reply to a request of our own says, as the type it must have."""
+        ...
 
     def after_sign(self, path: str, method: str, signed: dict[str, Any], call: Call) -> None:
         """Add to a signed request what ccxt doesn't send (a header that the signature doesn't cover)."""
@@ -129,7 +96,7 @@ class Reader(Protocol):
 
 
 class Wire:
-    """One account's HTTP session: its connections, and how long to wait on them. Opened by its first request."""
+    """One account's connections, and how long to wait on them. Nothing is opened before its first request."""
 
     def __init__(
         self, settings: ExchangeSettings, account: str, clock: ExchangeClock, reader: Reader
@@ -137,64 +104,48 @@ class Wire:
         self.account = account
         self.clock = clock
         self.reader = reader
-        self._keep_alive_seconds = settings.keep_alive_seconds
-        self._timeout = aiohttp.ClientTimeout(
-            total=settings.timeout_ms / 1000, sock_connect=settings.connect_timeout_ms / 1000
-        )
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._timeout_seconds = settings.timeout_ms / 1000
+        self._pool = HttpConnections(settings.connect_timeout_ms / 1000, settings.keep_alive_seconds)
 
-    async def send(self, url: str, method: str, headers: dict[str, str], body: str | None) -> Reply:
+    async def send(self, origin: Origin, request: bytes, call: Call) -> Reply:
         """Send one request, once, and read the whole reply.
 
         Raises:
             ExchangeFailure: NOT_SENT or UNKNOWN, see `transport_failure`.
         """
-        session = self._session or self._open()
+        call.sent = True
+        pool, seconds = self._pool, self._timeout_seconds
         try:
-            async with session.request(
-                method,
-                yarl.URL(url, encoded=True),
-                data=body.encode() if body else None,
-                headers=headers,
-                allow_redirects=False,
-            ) as response:
-                payload = await response.read()
-                failpoints.reach("exchange.reply_arrived", current_call().operation)
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status, found, payload)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Without the chain: aiohttp's words may hold the whole URL, its signature included.
-            raise transport_failure(error, urlsplit(url).netloc) from None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise ExchangeFailure(
-                Outcome.NOT_SENT, "closed", f"account {self.account}: its exchange was closed"
-            )
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            keepalive_timeout=self._keep_alive_seconds,
-            ttl_dns_cache=_DNS_CACHE_SECONDS,
-            ssl=ssl.create_default_context(cafile=certifi.where()),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=self._timeout,
-            middlewares=(send_once,),
-            response_class=AnnouncedResponse if failpoints.armed() else ClientResponse,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "gzip, deflate"},
-        )
-        return self._session
+            connection = pool.warm(origin)
+            if connection is None:
+                loop = asyncio.get_running_loop()
+                asked_at = loop.time()
+                connection = await pool.connect(origin, seconds)
+                seconds -= loop.time() - asked_at
+            try:
+                waiting = connection.send(request, seconds)
+                if failpoints.armed():
+                    await _announce(connection, call.operation)
+                reply = await waiting
+            except BaseException:  # cancelled, or a failpoint: a reply that comes now must find nobody
+                connection.abort()
+                raise
+            finally:
+                pool.give_back(origin, connection)
+        except (NotConnected, ReplyLost) as error:
+            raise transport_failure(error, origin.authority) from None
+        failpoints.reach("exchange.reply_arrived", call.operation)
+        return reply
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
-        self._closed = True
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
-            await asyncio.sleep(0)  # the loop still has to tell the transports that they are closed
+        await self._pool.close()
+
+
+async def _announce(connection: HttpConnection, operation: Operation) -> None:
+    await connection.left()
+    failpoints.reach("exchange.request_sent", operation)
+    connection.read_on()
 
 
 class WiredClient:
@@ -215,13 +166,23 @@ class WiredClient:
         return signed
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
-        wire, call = self.wire, current_call()
-        sent_headers = {**(headers or {}), **(self.headers or {})}
-        if isinstance(self.userAgent, str):
-            sent_headers["User-Agent"] = self.userAgent
-        elif self.userAgent:
-            sent_headers.update(self.userAgent)
-        call.sent = True
-        reply = await wire.send(url, method, sent_headers, body)
+        wire, call, sent_headers = self.wire, current_call(), self.all_headers(headers)
+        origin, target = split_url(url)
+        reply = await wire.send(origin, request_bytes(method, target, origin, sent_headers, body), call)
         request = {"url": url, "method": method, "headers": sent_headers, "body": body}
         return wire.reader.read(self, wire.account, reply, call, request)
+
+    def all_headers(self, signed: Mapping[str, str] | None) -> dict[str, str]:
+        """A signed request's headers with those that the client adds to every request."""
+        headers = {**(signed or {}), **(self.headers or {})}
+        if isinstance(self.userAgent, str):
+            headers["User-Agent"] = self.userAgent
+        elif self.userAgent:
+            headers.update(self.userAgent)
+        return headers
+
+    async def ask(self, origin: Origin, request: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
+        """Send a request that was written and signed without ccxt; its reply, which must be of the decoder's type."""
+        wire, call = self.wire, current_call()
+        reply = await wire.send(origin, request, call)
+        return wire.reader.read_as(decoder, self, wire.account, reply, call)

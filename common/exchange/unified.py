@@ -7,23 +7,30 @@ classes only the few are verdicts here that can't also stand for "it happened".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from ccxt.base import errors as ccxt_errors
-
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
+from common.exchange.ccxt_package import errors as ccxt_errors
 from common.exchange.classify import SHOWN_LENGTH, ErrorTable, Operation, Reply, VenueError, classify
-from common.exchange.venue import (
-    ZERO,
-    Venue,
-    base_amount,
-    contracts_of,
+from common.exchange.fields import (
+    confirmed,
     decimal_in,
-    market_of,
-    positive,
+    distinct,
+    filled_in,
+    measure_in,
+    moment_in,
     same_order,
     status_in,
     text_in,
+    unreadable,
+)
+from common.exchange.venue import (
+    Venue,
+    accepted,
+    base_amount,
+    contracts_of,
+    market_of,
     wire_text,
 )
 from orderlane.orders import OrderStatus
@@ -35,9 +42,8 @@ _STATUSES: Final = {
     "canceling": OrderStatus.ACTIVE,
     "expired": OrderStatus.EXPIRED,
     "rejected": OrderStatus.REJECTED,
-    "None": OrderStatus.ACTIVE,
 }
-"""ccxt's unified order status; many venues answer a new order with ids alone, which ccxt shows as None."""
+"""ccxt's unified order status."""
 
 _VERDICTS: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     (ccxt_errors.RateLimitExceeded, Outcome.THROTTLED),
@@ -63,6 +69,9 @@ class Unified(Venue):
         request: dict[str, Any],
         now_ms: int,
     ) -> ExchangeFailure | None:
+        if decoded == {} and 200 <= reply.status < 300:
+            # ccxt would read an empty list out of it.
+            return ExchangeFailure(Outcome.UNKNOWN, "empty_object", "the reply is empty", status=reply.status)
         body = reply.body.decode(errors="replace")
         try:
             client.handle_errors(
@@ -94,9 +103,9 @@ class Unified(Venue):
             wire_text(request.price) if request.price is not None else None,
             params,
         )
-        if order.get("clientOrderId"):
-            same_order(request.client_order_id, str(order["clientOrderId"]))
-        return _report(order, market, request.client_order_id)
+        if order.get("clientOrderId") is not None:
+            same_order(request.client_order_id, text_in(order, "clientOrderId"))
+        return _placed(order, market, request)
 
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
         order_id = reference.exchange_order_id
@@ -130,7 +139,7 @@ class Unified(Venue):
                 if failure.outcome is Outcome.NOT_FOUND:
                     return None
                 raise
-            return _report(order, market, reference.client_order_id)
+            return confirmed(reference, _report(order, market, reference.client_order_id))
         listings = [client.fetch_open_orders]
         listings += [client.fetch_closed_orders] if client.has.get("fetchClosedOrders") else []
         for listing in listings:
@@ -138,17 +147,17 @@ class Unified(Venue):
                 orders = await listing(reference.symbol)
             except ccxt_errors.NotSupported:  # for this kind of market, which `has` doesn't tell
                 continue
-            for order in orders:
-                if order.get("clientOrderId") == reference.client_order_id:
-                    return _report(order, market, reference.client_order_id)
+            found = [order for order in orders if order.get("clientOrderId") == reference.client_order_id]
+            reports = distinct(_report(order, market, reference.client_order_id) for order in found)
+            if len(reports) > 1:
+                raise unreadable(f"several orders are {reference.client_order_id}", found)
+            if reports:
+                return reports[0]
         return None
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         orders = await client.fetch_open_orders(symbol)
-        return [
-            _report(order, client.markets.get(order["symbol"]) or {"symbol": str(order["symbol"])}, "")
-            for order in orders
-        ]
+        return distinct(_report(order, _market(client, text_in(order, "symbol")), "") for order in orders)
 
 
 def _failure(
@@ -165,22 +174,44 @@ def _trigger(reference: OrderReference) -> dict[str, bool]:
     return {"trigger": True} if reference.conditional else {}
 
 
+def _market(client: Any, symbol: str) -> Mapping[str, Any]:
+    return client.markets.get(symbol) or {"symbol": symbol}
+
+
+def _placed(order: Mapping[str, Any], market: Mapping[str, Any], request: OrderRequest) -> OrderReport:
+    """The report of a new order; many venues answer with ids alone, and ccxt shows the rest as None."""
+    if order.get("status") is None or order.get("filled") is None or order.get("amount") is None:
+        return accepted(request, text_in(order, "id"))
+    return _report(order, market, request.client_order_id)
+
+
 def _report(order: Mapping[str, Any], market: Mapping[str, Any], client_order_id: str) -> OrderReport:
     status = status_in(_STATUSES, order.get("status"))
-    amount, filled = decimal_in(order, "amount"), decimal_in(order, "filled") or ZERO
+    amount = measure_in(order, "amount")
+    filled = filled_in(order, "filled", amount)
     return OrderReport(
-        client_order_id=str(order.get("clientOrderId") or client_order_id),
+        client_order_id=text_in(order, "clientOrderId") if order.get("clientOrderId") else client_order_id,
         exchange_order_id=text_in(order, "id"),
         symbol=str(market["symbol"]),
         status=OrderStatus.PARTIAL if status is OrderStatus.ACTIVE and filled else status,
         amount=base_amount(market, amount) if amount is not None else None,
-        price=positive(decimal_in(order, "price")),
+        price=_price(order, "price", needed=order.get("type") == "limit"),
         filled=base_amount(market, filled),
-        average=positive(decimal_in(order, "average")),
+        average=_price(order, "average"),
         fees={
-            str(fee["currency"]): decimal_in(fee, "cost") or ZERO
+            str(fee["currency"]): decimal_in(fee, "cost") or Decimal(0)
             for fee in order.get("fees") or ()
             if fee.get("currency") and fee.get("cost")
         },
-        exchange_at=int(order.get("lastUpdateTimestamp") or order.get("timestamp") or 0),
+        exchange_at=_exchange_at(order),
     )
+
+
+def _price(order: Mapping[str, Any], name: str, *, needed: bool = False) -> Decimal | None:
+    return measure_in(order, name) if needed or order.get(name) is not None else None
+
+
+def _exchange_at(order: Mapping[str, Any]) -> int:
+    """When the order last changed; 0 where the venue doesn't say, so that the report counts as an old one."""
+    moments = [name for name in ("lastUpdateTimestamp", "timestamp") if order.get(name) is not None]
+    return moment_in(order, moments[0]) if moments else 0

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from common.exact import EXACT, plain, times
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome, Usage
 from common.exchange.classify import ErrorTable, Operation, Reply, VenueError, classify
+from common.exchange.fields import middle, moment_in
 from common.exchange.settings import TESTNET, ExchangeSettings
 from common.exchange.transport import Call
 from orderlane.orders import OrderStatus
-
-ZERO: Final = Decimal(0)
-LONGEST_NUMBER_ID: Final = 20
-"""Digits of the greatest 64-bit number."""
-MOST_DIGITS: Final = 24
-"""Before the point, in a number that can be meant: the supply of the most divided coin, times its price."""
 
 
 class Venue(ABC):
@@ -31,6 +26,8 @@ class Venue(ABC):
 
     errors: ClassVar[ErrorTable]
     amends_in_place: ClassVar[bool] = False
+    batch_limit: ClassVar[int] = 0
+    """How many orders `place_batch` takes; 0: the venue has no such request, or it isn't used."""
     receive_window_bounds_ms: ClassVar[tuple[int, int] | None] = None
     """The venue's own bounds for a receive window; None: it has no such thing."""
     options: ClassVar[Mapping[str, Any]] = {}
@@ -93,6 +90,20 @@ class Venue(ABC):
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
         """Place one order; see `Exchange.place`."""
 
+    def batches(self, request: OrderRequest) -> bool:
+        """Whether this order may be one of a batch."""
+        return self.batch_limit > 0
+
+    async def place_batch(
+        self, client: Any, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]:
+        """Place up to `batch_limit` orders of one account in one request.
+
+        Returns:
+            One verdict for each order, in the order given: its report, or what its failure means for it alone.
+        """
+        raise refused("batch_unsupported", f"{client.id} takes no batches here: place the orders one by one")
+
     @abstractmethod
     async def cancel(self, client: Any, reference: OrderReference, at_ms: int) -> OrderReport | None:
         """Cancel one order; see `Exchange.cancel`."""
@@ -119,7 +130,7 @@ class Venue(ABC):
 
     async def server_time_ms(self, client: Any) -> int:
         """The exchange's clock, asked for now."""
-        return int(await client.fetch_time())
+        return moment_in({"time": await client.fetch_time()}, "time")
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         """A price near which an order would trade now: the mark price, or the middle of the book's best prices."""
@@ -160,11 +171,6 @@ def refused(code: str, message: str) -> ExchangeFailure:
     return ExchangeFailure(Outcome.REFUSED, code, message)
 
 
-def unreadable(what: str, reply: object) -> ExchangeFailure:
-    """A reply that reports success but isn't what it should be: nothing is known."""
-    return ExchangeFailure(Outcome.UNKNOWN, "unreadable_reply", f"{what}: {str(reply)[:200]}")
-
-
 def wire_text(value: Decimal) -> str:
     """A number as it goes to a venue: no exponent, no trailing zeros."""
     return str(plain(value))
@@ -187,123 +193,6 @@ def base_amount(market: Mapping[str, Any], contracts: Decimal) -> Decimal:
 
 def _contract_size(market: Mapping[str, Any]) -> Decimal:
     return Decimal(str(market.get("contractSize") or 1)) if market.get("contract") else Decimal(1)
-
-
-def decimal_in(fields: Mapping[str, Any], *names: str) -> Decimal | None:
-    """The first of the named fields that holds a number; None where all are missing, empty or null.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, a field holds something else.
-    """
-    for name in names:
-        value = fields.get(name)
-        if value not in (None, ""):
-            try:
-                number = Decimal(str(value))
-            except ArithmeticError:
-                number = Decimal("NaN")
-            if not number.is_finite() or number.adjusted() > MOST_DIGITS:
-                raise unreadable(f"field {name} is no number", value)
-            return number
-    return None
-
-
-def filled_in(fields: Mapping[str, Any], name: str, amount: Decimal | None) -> Decimal:
-    """How much is filled, by a field that every reply about an order must have.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, the field is missing, negative, or more than the order's amount.
-    """
-    filled = decimal_in(fields, name)
-    if filled is None or filled < 0 or (amount and filled > amount):
-        raise unreadable(f"field {name} says nothing of what is filled", fields)
-    return filled
-
-
-def positive(value: Decimal | None) -> Decimal | None:
-    """The number, or None for what venues write where there is none: 0."""
-    return value if value is not None and value > 0 else None
-
-
-def status_in(statuses: Mapping[str, OrderStatus], given: object) -> OrderStatus:
-    """Our status for the venue's.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, the venue's status is none we know.
-    """
-    status = statuses.get(str(given))
-    if status is None:
-        raise unreadable("no such order status is known", given)
-    return status
-
-
-def text_in(fields: Mapping[str, Any], name: str) -> str:
-    """A field that a reply must have, as text.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it is missing or empty - an order without an id is no answer.
-    """
-    value = fields.get(name)
-    if value in (None, ""):
-        raise unreadable(f"field {name} is missing", dict(fields))
-    return str(value)
-
-
-def number_id_in(fields: Mapping[str, Any], name: str) -> str:
-    """The id of an order on a venue that numbers its orders, as text.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it is missing or no such number - with another one the order could never be named.
-    """
-    text = text_in(fields, name)
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER_ID):
-        raise unreadable(f"field {name} is no order's number", fields.get(name))
-    return text
-
-
-def fields_in(decoded: Any) -> dict[str, Any]:
-    """A reply that must be one JSON object.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it is not.
-    """
-    if not isinstance(decoded, dict):
-        raise unreadable("expected one object", decoded)
-    return decoded
-
-
-def rows_in(decoded: Any) -> list[dict[str, Any]]:
-    """A reply that must be a JSON array of objects.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it is not.
-    """
-    if not isinstance(decoded, list) or not all(isinstance(row, dict) for row in decoded):
-        raise unreadable("expected a list of objects", decoded)
-    return decoded
-
-
-def same_order(expected: str, found: str) -> None:
-    """Check that a reply speaks of the order that was asked about.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it speaks of another one.
-    """
-    if expected and expected != found:
-        raise unreadable(f"the reply speaks of another order than {expected}", found)
-
-
-def about(reference: OrderReference, report: OrderReport) -> OrderReport:
-    """The report, once it is certain that it speaks of the order that was named.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, it speaks of another one.
-    """
-    if reference.exchange_order_id:
-        same_order(reference.exchange_order_id, report.exchange_order_id)
-    else:
-        same_order(reference.client_order_id, report.client_order_id)
-    return report
 
 
 async def read_after(question: Awaitable[OrderReport | None]) -> OrderReport:
@@ -334,19 +223,3 @@ def accepted(request: OrderRequest, exchange_order_id: str, exchange_at: int = 0
         price=request.price,
         exchange_at=exchange_at,
     )
-
-
-def middle(symbol: str, bid: object, ask: object, last: object = None) -> Decimal:
-    """The middle of bid and ask; the last price where one side is empty.
-
-    Raises:
-        ExchangeFailure: UNKNOWN, there is no price at all.
-    """
-    prices = {"bid": bid, "ask": ask, "last": last}
-    best_bid, best_ask = positive(decimal_in(prices, "bid")), positive(decimal_in(prices, "ask"))
-    if best_bid and best_ask:
-        return plain((best_bid + best_ask) / 2)
-    traded = positive(decimal_in(prices, "last"))
-    if traded is None:
-        raise unreadable(f"{symbol} has no price now", prices)
-    return traded

@@ -182,10 +182,10 @@ async def test_markets_of_one_process_serve_another(spot: CcxtExchange, paper: P
 
 async def test_fees_of_several_fills_add_up_by_currency() -> None:
     fills = [
-        {"commission": "0.001", "commissionAsset": "BNB"},
-        {"commission": "0.002", "commissionAsset": "BNB"},
-        {"commission": "0.5", "commissionAsset": "USDT"},
-        {"commission": "0", "commissionAsset": "BTC"},
+        {"qty": "0.1", "commission": "0.001", "commissionAsset": "BNB"},
+        {"qty": "0.2", "commission": "0.002", "commissionAsset": "BNB"},
+        {"qty": "0.15", "commission": "0.5", "commissionAsset": "USDT"},
+        {"qty": "0.05", "commission": "0", "commissionAsset": "BTC"},
     ]
     body = {
         **BINANCE.accepted,

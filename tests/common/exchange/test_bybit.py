@@ -10,13 +10,14 @@ import pytest
 from common.exchange.base import ExchangeFailure, Outcome
 from orderlane.orders import OrderStatus
 from tests.common.exchange.stub_server import Answer
-from tests.common.exchange.venues import AT_MS, BYBIT, ID, LINEAR, SPOT, opened, order, reference
+from tests.common.exchange.venues import AT_MS, BYBIT, BYBIT_ID, ID, LINEAR, SPOT, opened, order, reference
 
 ORDER = {
-    "orderId": "b-1",
+    "orderId": BYBIT_ID,
     "orderLinkId": ID,
     "symbol": "BTCUSDT",
     "orderStatus": "PartiallyFilled",
+    "orderType": "Limit",
     "qty": "0.5",
     "price": "64000",
     "cumExecQty": "0.2",
@@ -27,8 +28,9 @@ ORDER = {
 REALTIME, HISTORY = "GET /v5/order/realtime", "GET /v5/order/history"
 
 
-def listing(*rows: Any, cursor: str = "") -> Answer:
-    return Answer({"retCode": 0, "result": {"list": list(rows), "nextPageCursor": cursor}})
+def listing(*rows: Any, cursor: str = "", category: str = "linear") -> Answer:
+    result = {"list": list(rows), "nextPageCursor": cursor, "category": category}
+    return Answer({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": AT_MS})
 
 
 async def test_an_order_is_found_open_or_in_the_history_or_nowhere() -> None:
@@ -63,8 +65,8 @@ async def test_a_history_that_fails_is_no_absence() -> None:
 async def test_an_order_is_named_by_its_exchange_id_where_that_is_known() -> None:
     async with opened("bybit") as (exchange, stub):
         stub.answer("POST /v5/order/cancel", Answer(BYBIT.accepted))
-        await exchange.cancel(reference(BYBIT, exchange_order_id="b-1"), AT_MS)
-        assert stub.seen[-1].params == {"category": "linear", "symbol": "BTCUSDT", "orderId": "b-1"}
+        await exchange.cancel(reference(BYBIT, exchange_order_id=BYBIT_ID), AT_MS)
+        assert stub.seen[-1].params == {"category": "linear", "symbol": "BTCUSDT", "orderId": BYBIT_ID}
         await exchange.cancel(reference(BYBIT, symbol=SPOT, conditional=True), AT_MS)
         assert stub.seen[-1].params["orderFilter"] == "StopOrder"
 
@@ -90,7 +92,7 @@ async def test_an_amendment_is_answered_with_the_order_as_it_is_then() -> None:
             "retMsg": "The order remains unchanged as the parameters entered match the existing ones.",
         }
         stub.answer("POST /v5/order/amend", Answer(unchanged))
-        assert (await exchange.amend(reference(BYBIT), order(BYBIT), AT_MS)).exchange_order_id == "b-1"
+        assert (await exchange.amend(reference(BYBIT), order(BYBIT), AT_MS)).exchange_order_id == BYBIT_ID
 
 
 @pytest.mark.parametrize(
@@ -108,10 +110,12 @@ async def test_an_amendment_that_can_not_be_read_back_is_unknown(answer: Answer)
 
 async def test_open_orders_are_listed_to_the_last_page_of_every_market() -> None:
     async with opened("bybit") as (exchange, stub):
-        page = [{**ORDER, "orderId": f"b-{number}"} for number in range(50)]
-        stub.answer(f"{REALTIME}?category=spot", listing({**ORDER, "orderId": "s-1"}))
+        page = [{**ORDER, "orderId": f"16668004943305121{number:02}"} for number in range(50)]
+        stub.answer(
+            f"{REALTIME}?category=spot", listing({**ORDER, "orderId": "1666800494330512200"}, category="spot")
+        )
         stub.answer(f"{REALTIME}?settleCoin=USDC", listing())
-        stub.answer(f"{REALTIME}?cursor=next", listing({**ORDER, "orderId": "b-50"}))
+        stub.answer(f"{REALTIME}?cursor=next", listing({**ORDER, "orderId": "1666800494330512150"}))
         stub.answer(f"{REALTIME}?settleCoin=USDT", listing(*page, cursor="next"))
         reports = await exchange.open_orders("main")
         by_symbol = [sum(report.symbol == symbol for report in reports) for symbol in (SPOT, LINEAR)]

@@ -17,6 +17,7 @@ from tests.common.exchange.venues import (
     BINANCE,
     BYBIT,
     EVERY,
+    ID,
     KRAKEN,
     OKX,
     USDM,
@@ -59,6 +60,7 @@ WHAT_MUST_HOLD = [
     (BYBIT, "110072", "OrderLinkedID is duplicate", Outcome.DUPLICATE),
     (BYBIT, "170141", "Duplicate clientOrderId", Outcome.DUPLICATE),
     (BYBIT, "110007", "ab not enough for new order", Outcome.REFUSED),
+    (BYBIT, "10014", "Invalid duplicate request.", Outcome.UNKNOWN),
     (BYBIT, "999999", "a code nobody listed", Outcome.UNKNOWN),
     (OKX, "50061", "You've reached the maximum order rate limit for this account.", Outcome.THROTTLED),
     (OKX, "51149", "Order timed out. Please try again later.", Outcome.UNKNOWN),
@@ -74,6 +76,8 @@ WHAT_MUST_HOLD = [
     (KRAKEN, "EAPI:Rate limit exceeded", "", Outcome.THROTTLED),
     (KRAKEN, "EService: Throttled: 1760000005000", "", Outcome.THROTTLED),
     (KRAKEN, "EAPI:Invalid nonce", "", Outcome.LATE),
+    (KRAKEN, "EOrder:Invalid order", "", Outcome.UNKNOWN),
+    (KRAKEN, "EService:Deadline elapsed", "", Outcome.UNKNOWN),
     (KRAKEN, "EOrder:Insufficient funds", "", Outcome.REFUSED),
     (KRAKEN, "EGeneral:Invalid arguments:volume", "", Outcome.REFUSED),
     (KRAKEN, "EOrder:Something new", "", Outcome.UNKNOWN),
@@ -118,8 +122,9 @@ async def test_every_row_of_the_table_reaches_the_caller_for_each_operation(venu
     table = venue_type(venue.venue).errors
     async with answering(venue) as (exchange, stub):
         for code, listed in table.outcomes.items():
-            for route in (venue.place_route, venue.cancel_route, venue.find_route):
+            for route in (venue.place_route, venue.cancel_route):
                 stub.answer(route, error_answer(venue, code))
+            stub.answer(venue.find_route, Answer(venue.error(code, query=True), venue.errors_status))
             at_place = (await placed(exchange, venue)).outcome
             assert at_place is (Outcome.UNKNOWN if listed is Outcome.NOT_FOUND else listed), code
             with pytest.raises(ExchangeFailure) as cancelled:
@@ -150,7 +155,7 @@ async def test_a_server_error_is_unknown_even_with_a_code_that_is_a_verdict(venu
 async def test_a_query_that_fails_is_never_an_absence(venue: VenueUnderTest) -> None:
     refused_key = {"bybit": "10003", "okx": "50111", "kraken": "EAPI:Invalid key"}.get(venue.venue, "-2015")
     async with answering(venue) as (exchange, stub):
-        stub.answer(venue.find_route, error_answer(venue, refused_key))
+        stub.answer(venue.find_route, Answer(venue.error(refused_key, query=True), venue.errors_status))
         with pytest.raises(ExchangeFailure) as caught:
             await exchange.find(reference(venue))
         assert caught.value.outcome is Outcome.REFUSED
@@ -198,10 +203,52 @@ async def test_bybit_bans_an_address_with_a_bare_403() -> None:
         assert (await placed(exchange, BYBIT)).outcome is Outcome.UNKNOWN
 
 
-async def test_an_order_refused_inside_a_reply_that_reports_success_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("code", "s_code", "order_id", "outcome"),
+    [
+        ("0", "0", "312", None),
+        ("1", "51008", "", Outcome.REFUSED),
+        ("1", "51016", "", Outcome.DUPLICATE),
+        ("1", "59999", "", Outcome.UNKNOWN),
+        ("0", "51008", "", Outcome.UNKNOWN),
+        ("1", "0", "312", Outcome.UNKNOWN),
+        ("1", "51008", "312", Outcome.UNKNOWN),
+        ("2", "0", "312", Outcome.UNKNOWN),
+        ("2", "51008", "", Outcome.UNKNOWN),
+        ("50004", "0", "312", Outcome.UNKNOWN),
+        ("51008", "51008", "", Outcome.UNKNOWN),
+        ("", "", "", Outcome.UNKNOWN),
+    ],
+)
+async def test_a_reply_and_its_row_must_say_the_same_of_an_order(
+    code: str, s_code: str, order_id: str, outcome: Outcome | None
+) -> None:
+    row = {"ordId": order_id, "clOrdId": ID, "sCode": s_code, "sMsg": "words", "ts": str(AT_MS)}
     async with answering(OKX) as (exchange, stub):
-        row = {"sCode": "51008", "sMsg": "Insufficient balance", "ordId": "", "clOrdId": "x"}
-        for code in ("0", "1", "2"):
-            stub.answer(OKX.place_route, Answer({"code": code, "msg": "", "data": [row]}))
+        stub.answer(OKX.place_route, Answer({"code": code, "msg": "", "data": [row]}))
+        if outcome is None:
+            assert (await exchange.place(order(OKX), AT_MS)).exchange_order_id == order_id
+        else:
             failure = await placed(exchange, OKX)
-            assert (failure.outcome, failure.code) == (Outcome.REFUSED, "51008")
+            assert failure.outcome is outcome, failure
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["EOrder:Unknown order", "EService:Busy"], ["EGeneral:Invalid arguments", 7], "EOrder:Unknown order"],
+)
+async def test_reasons_that_differ_are_no_reason(given: object) -> None:
+    async with answering(KRAKEN) as (exchange, stub):
+        for route in (KRAKEN.place_route, KRAKEN.cancel_route):
+            stub.answer(route, Answer({"error": given}))
+        assert (await placed(exchange, KRAKEN)).outcome is Outcome.UNKNOWN
+        with pytest.raises(ExchangeFailure) as caught:
+            await exchange.cancel(reference(KRAKEN), AT_MS)
+        assert caught.value.outcome is Outcome.UNKNOWN
+
+
+async def test_a_reason_beside_a_result_is_no_reason() -> None:
+    async with answering(KRAKEN) as (exchange, stub):
+        body = {"error": ["EOrder:Insufficient funds"], "result": KRAKEN.accepted["result"]}
+        stub.answer(KRAKEN.place_route, Answer(body))
+        assert (await placed(exchange, KRAKEN)).outcome is Outcome.UNKNOWN

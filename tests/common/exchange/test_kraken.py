@@ -37,6 +37,13 @@ OPEN, CLOSED, QUERY = (
 )
 
 
+OTHER_TXID = "OCCCCC-BBBBB-AAAAAA"
+
+
+def closed(**rows: Any) -> Answer:
+    return result(closed=rows, count=len(rows))
+
+
 def result(**fields: Any) -> Answer:
     return Answer({"error": [], "result": fields})
 
@@ -75,13 +82,23 @@ async def test_an_order_is_found_by_client_id_open_or_closed_or_nowhere() -> Non
         assert (report.fees, report.exchange_at) == ({"USDT": Decimal("20.48")}, 1_759_999_999_500)
         assert stub.seen[-1].params["cl_ord_id"] == client_order_uuid(ID)
         stub.answer(OPEN, result(open={}))
-        stub.answer(CLOSED, result(closed={TXID: {**ORDER, "status": "canceled", "closetm": 1760000000.25}}))
+        stub.answer(CLOSED, closed(**{TXID: {**ORDER, "status": "canceled", "closetm": 1760000000.25}}))
         found = await exchange.find(reference(KRAKEN))
         assert found is not None
         assert (found.status, found.exchange_at) == (OrderStatus.CANCELED, 1_760_000_000_250)
-        other = {**ORDER, "cl_ord_id": client_order_uuid("a" * 25)}
-        stub.answer(CLOSED, result(closed={TXID: other}))
+        stub.answer(CLOSED, closed())
         assert await exchange.find(reference(KRAKEN)) is None
+
+
+async def test_a_list_of_other_orders_is_no_absence() -> None:
+    async with opened("kraken") as (exchange, stub):
+        stub.answer(OPEN, result(open={}))
+        other = {**ORDER, "cl_ord_id": client_order_uuid("a" * 25)}
+        for answer in (closed(**{TXID: other}), result(closed={}, count=1), result(closed={})):
+            stub.answer(CLOSED, answer)
+            with pytest.raises(ExchangeFailure) as caught:
+                await exchange.find(reference(KRAKEN))
+            assert caught.value.outcome is Outcome.UNKNOWN
 
 
 async def test_an_order_is_found_by_its_own_id() -> None:
@@ -93,7 +110,9 @@ async def test_an_order_is_found_by_its_own_id() -> None:
         assert found.client_order_id == ID
         stub.answer(QUERY, Answer({"error": ["EOrder:Unknown order"]}), result())
         assert await exchange.find(named) is None
-        assert await exchange.find(named) is None
+        with pytest.raises(ExchangeFailure) as caught:
+            await exchange.find(named)
+        assert caught.value.outcome is Outcome.UNKNOWN
 
 
 async def test_a_list_that_fails_is_no_absence() -> None:
@@ -120,7 +139,7 @@ async def test_a_cancel_that_cancels_nothing_finds_no_order() -> None:
 async def test_cancel_all_leaves_other_pairs_alone() -> None:
     async with opened("kraken") as (exchange, stub):
         foreign = {**ORDER, "descr": {**ORDER["descr"], "pair": "ETHUSDT"}}  # type: ignore[dict-item]
-        stub.answer(OPEN, result(open={TXID: ORDER, "OTHER": foreign}))
+        stub.answer(OPEN, result(open={TXID: ORDER, OTHER_TXID: foreign}))
         stub.answer(KRAKEN.cancel_route, Answer({"error": ["EOrder:Unknown order"]}))
         await exchange.cancel_all("main", SPOT, AT_MS)
         assert [seen.params.get("txid") for seen in stub.seen if "Cancel" in seen.path] == [TXID]

@@ -18,6 +18,7 @@ ORDER = {
     "instId": "BTC-USDT-SWAP",
     "ordId": "312",
     "clOrdId": ID,
+    "ordType": "limit",
     "state": "partially_filled",
     "sz": "50",
     "accFillSz": "20",
@@ -30,8 +31,25 @@ ORDER = {
 FIND, PENDING = "GET /api/v5/trade/order", "GET /api/v5/trade/orders-pending"
 
 
-def data(*rows: Any) -> Answer:
-    return Answer({"code": "0", "msg": "", "data": list(rows)})
+CANCEL_BATCH = "POST /api/v5/trade/cancel-batch-orders"
+
+
+def data(*rows: Any, code: str = "0") -> Answer:
+    return Answer({"code": code, "msg": "", "data": list(rows)})
+
+
+def cancelled(number: int, code: str = "0") -> dict[str, str]:
+    return {"ordId": str(number), "clOrdId": "", "sCode": code, "sMsg": "", "ts": str(AT_MS)}
+
+
+async def test_an_order_that_could_not_be_cancelled_is_not_hidden_by_one_that_had_ended() -> None:
+    async with opened("okx") as (exchange, stub):
+        stub.answer(PENDING, data({**ORDER, "ordId": "1"}, {**ORDER, "ordId": "2"}))
+        for rows in ([cancelled(1, "51400"), cancelled(2, "50026")], [cancelled(1)]):
+            stub.answer(CANCEL_BATCH, data(*rows, code="1" if len(rows) > 1 else "0"))
+            with pytest.raises(ExchangeFailure) as caught:
+                await exchange.cancel_all("main", LINEAR, AT_MS)
+            assert caught.value.outcome is Outcome.UNKNOWN
 
 
 async def test_contracts_are_sent_and_reported_as_amounts_in_base() -> None:
@@ -82,10 +100,9 @@ async def test_an_amendment_expires_like_an_order_and_is_read_back() -> None:
 async def test_cancel_all_cancels_what_is_open_in_batches() -> None:
     async with opened("okx") as (exchange, stub):
         stub.answer(PENDING, data(*({**ORDER, "ordId": str(number)} for number in range(25))))
-        gone = {"code": "2", "data": [{"sCode": "51400", "sMsg": "gone"}, {"sCode": "0"}]}
-        stub.answer(
-            "POST /api/v5/trade/cancel-batch-orders", data({"sCode": "0", "ordId": "1"}), Answer(gone)
-        )
+        rows = [cancelled(number) for number in range(25)]
+        rows[20] = cancelled(20, "51400")
+        stub.answer(CANCEL_BATCH, data(*rows[:20]), data(*rows[20:], code="2"))
         await exchange.cancel_all("main", LINEAR, AT_MS)
         batches = [seen.params["[]"] for seen in stub.seen if seen.method == "POST"]
         assert [batch.count("ordId") for batch in batches] == [20, 5]

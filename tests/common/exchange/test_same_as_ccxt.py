@@ -28,7 +28,15 @@ from tests.common.exchange.venues import (
 
 MARKETS = [(venue, venue.symbol) for venue in EVERY]
 MARKETS += [(venue, SPOT) for venue in EVERY if venue.symbol == LINEAR and venue.venue in ("bybit", "okx")]
-ALGO = {"algoId": 7, "clientAlgoId": ID, "algoStatus": "NEW", "quantity": "0.5", "price": "64000"}
+ALGO = {
+    "symbol": "BTCUSDT",
+    "algoId": 7,
+    "clientAlgoId": ID,
+    "algoStatus": "NEW",
+    "quantity": "0.5",
+    "price": "64000",
+    "updateTime": AT_MS,
+}
 
 
 def every_order(venue: VenueUnderTest, symbol: str) -> list[OrderRequest]:

@@ -22,6 +22,7 @@ AT_MS: Final = 1_760_000_000_000
 SPOT: Final = "BTC/USDT"
 LINEAR: Final = "BTC/USDT:USDT"
 ID: Final = client_order_id("orderlane", "test", "main", "grid-1")
+BYBIT_ID: Final = "fd4300ae-7847-404e-b947-b46980a4d140"
 CREDENTIALS: Final = Credentials(
     key=Secret("test-api-key-0001"),
     secret=Secret("dGVzdC1hcGktc2VjcmV0LTAwMDE="),
@@ -154,10 +155,12 @@ class VenueUnderTest(Struct, frozen=True, kw_only=True):
     accepted: dict[str, Any]
     errors_status: int = 400
 
-    def error(self, code: str, message: str = "words") -> dict[str, Any]:
-        """A body that names an error."""
+    def error(self, code: str, message: str = "words", *, query: bool = False) -> dict[str, Any]:
+        """A body that names an error, of a request about an order or of a query."""
         if self.venue == "bybit":
             return {"retCode": int(code), "retMsg": message, "result": {}, "time": AT_MS}
+        if self.venue == "okx" and query:
+            return {"code": code, "msg": message, "data": []}
         if self.venue == "okx":
             return {
                 "code": "1",
@@ -213,7 +216,13 @@ BYBIT: Final = VenueUnderTest(
     place_route="POST /v5/order/create",
     cancel_route="POST /v5/order/cancel",
     find_route="GET /v5/order/realtime",
-    accepted={"retCode": 0, "retMsg": "OK", "result": {"orderId": "b-1", "orderLinkId": ID}, "time": AT_MS},
+    accepted={
+        "retCode": 0,
+        "retMsg": "OK",
+        "result": {"orderId": BYBIT_ID, "orderLinkId": ID},
+        "retExtInfo": {},
+        "time": AT_MS,
+    },
     errors_status=200,
 )
 OKX: Final = VenueUnderTest(

@@ -1,0 +1,107 @@
+"""Places of different lanes that are ready at the same moment, sent in one request where the venue takes several.
+
+What stands for each order stays its own: it was begun by itself, has its own verdict, and is resolved by itself. Nobody
+waits for company: what one turn of the event loop brings goes together, and a place that is alone goes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from common.exchange.base import ExchangeFailure, OrderReport, OrderRequest, Outcome
+
+
+class Places(Protocol):
+    """What of an exchange is used here."""
+
+    batch_limit: int
+
+    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport: ...
+
+    async def place_batch(
+        self, requests: Sequence[OrderRequest], at_ms: int
+    ) -> list[OrderReport | ExchangeFailure]: ...
+
+    def batches(self, request: OrderRequest) -> bool:
+        """Whether the venue takes this order in a batch."""
+        ...
+
+
+class _Place(Struct, frozen=True):
+    request: OrderRequest
+    at_ms: int
+    outcome: asyncio.Future[OrderReport]
+
+
+class Coalescing:
+    """The `place` of an exchange, for many lanes at once.
+
+    `most`: orders in one request, at most (and never more than the venue takes).
+    `require_lease` is called right before a batch leaves, and raises when nothing may leave any more.
+    """
+
+    def __init__(self, exchange: Places, most: int, require_lease: Callable[[], None]) -> None:
+        self._exchange = exchange
+        self._most = min(most, exchange.batch_limit)
+        self._require_lease = require_lease
+        self._gathered: dict[str, list[_Place]] = defaultdict(list)
+        self._requests: set[asyncio.Task[None]] = set()
+
+    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport:
+        """As `Exchange.place`; raises as it does, and what `require_lease` raises."""
+        if self._most < 2 or not self._exchange.batches(request):
+            return await self._exchange.place(request, at_ms)
+        loop = asyncio.get_running_loop()
+        place = _Place(request, at_ms, loop.create_future())
+        gathered = self._gathered[request.account]
+        if not gathered:
+            loop.call_soon(self._send, request.account)
+        gathered.append(place)
+        return await place.outcome
+
+    def _send(self, account: str) -> None:
+        # One whose lane was given up while it waited here is not sent: nobody would hear its verdict.
+        places = [one for one in self._gathered.pop(account) if not one.outcome.done()]
+        for start in range(0, len(places), self._most):
+            task = asyncio.create_task(self._request(places[start : start + self._most]))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _request(self, places: Sequence[_Place]) -> None:
+        try:
+            self._require_lease()
+            outcomes = await self._ask(places)
+        except asyncio.CancelledError:
+            unknown = ExchangeFailure(Outcome.UNKNOWN, "cancelled", "the request was cut off by this process")
+            outcomes = [unknown] * len(places)
+        except Exception as error:  # noqa: BLE001 - each lane gets what the request got, whatever it was
+            _raise_in_all(places, error)
+            return
+        for place, outcome in zip(places, outcomes, strict=True):
+            if place.outcome.done():
+                continue
+            if isinstance(outcome, ExchangeFailure):
+                place.outcome.set_exception(outcome)
+            else:
+                place.outcome.set_result(outcome)
+
+    async def _ask(self, places: Sequence[_Place]) -> Sequence[OrderReport | ExchangeFailure]:
+        if len(places) == 1:
+            try:
+                return [await self._exchange.place(places[0].request, places[0].at_ms)]
+            except ExchangeFailure as failure:
+                return [failure]
+        # The earliest stamp: the exchange then refuses the request before any of the orders' own bounds has passed.
+        at_ms = min(place.at_ms for place in places)
+        return await self._exchange.place_batch([place.request for place in places], at_ms)
+
+
+def _raise_in_all(places: Sequence[_Place], error: Exception) -> None:
+    for place in places:
+        if not place.outcome.done():
+            place.outcome.set_exception(error)
