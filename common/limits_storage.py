@@ -22,7 +22,10 @@ from common.scripts import load_script
 from orderlane.connection import connect
 from orderlane.keys import Keys
 
-SCHEMES: Final = ["orderlane+redis", "orderlane+rediss", "orderlane+unix"]
+SCHEMES: Final = [
+    "orderlane+redis", "orderlane+rediss", "orderlane+unix", "orderlane+redis+sentinel", "orderlane+rediss+sentinel",
+    "orderlane+redis+cluster", "orderlane+rediss+cluster",
+]  # fmt: skip
 
 
 class BucketStorage(Storage):

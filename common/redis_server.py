@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedRWPair
 from pathlib import Path
 from types import TracebackType
@@ -101,7 +101,12 @@ def find_redis_server() -> Path:
     raise RedisServerMissing(f"no redis-server {wanted} or newer found{seen}. To get one:\n{_HOW_TO_GET_IT}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens at this moment.
+
+    Raises:
+        RedisServerError: there is none among `PORTS`.
+    """
     for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,6 +133,7 @@ class EmbeddedRedis:
     password: asked of every connection. It reaches the server through a pipe, never through its arguments.
     unix_socket: a socket file to listen on as well; its path may have 103 bytes.
     port: a fixed port; without one, a free port is chosen at the first start and kept by every restart.
+    settings: further lines of its redis.conf.
 
     `start` raises RedisServerMissing, or RedisServerError (PortTaken when that is why). Not for use from several
     threads at once.
@@ -141,6 +147,7 @@ class EmbeddedRedis:
         password: str | None = None,
         unix_socket: Path | None = None,
         port: int | None = None,
+        settings: Sequence[str] = (),
     ) -> None:
         if unix_socket is not None and len(os.fsencode(unix_socket.absolute())) > _UNIX_SOCKET_PATH_BYTES:
             raise ValueError(
@@ -152,6 +159,7 @@ class EmbeddedRedis:
         self._unix_socket = unix_socket.absolute() if unix_socket is not None else None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._port: int | None = port
+        self._settings = tuple(settings)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -238,7 +246,7 @@ class EmbeddedRedis:
 
     def _start_on_a_free_port(self, program: Path) -> int:
         for _ in range(_PORT_ATTEMPTS):
-            port = _free_port()
+            port = free_port()
             try:
                 self._start_on(port, program)
             except PortTaken:
@@ -301,6 +309,7 @@ class EmbeddedRedis:
             f"appendonly {'yes' if self._append_only else 'no'}",
             "appendfsync everysec",
             "tcp-backlog 128",
+            *self._settings,
         ]
         if self._unix_socket is not None:
             lines += [f"unixsocket {_quoted(self._unix_socket)}", "unixsocketperm 700"]

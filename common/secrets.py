@@ -11,6 +11,8 @@ import json
 import re
 import threading
 from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
@@ -25,7 +27,14 @@ letters."""
 MIN_LINE_LENGTH: Final = 16
 """From this length on a single line of a secret of several lines (a PEM key) is a secret of its own."""
 
+START_LENGTH: Final = 4
+FEW: Final = 256
+"""Up to so many forms of secrets are each looked for; of more (a thousand accounts have 8 000) only those whose first
+letters are in the text."""
+
 _URL_PASSWORD = re.compile(r"""(://[^\s/:@"']*:)[^\s/@"']+(?=@)""")
+_PASSWORDS: Final = ("password", "sentinel_password")
+_PASSWORD_OPTION = re.compile(rf"(?<![^&])({'|'.join(_PASSWORDS)})=[^&]*")
 _SIGNATURE = re.compile(r"(signature=)[A-Za-z0-9%+/_=-]+", re.IGNORECASE)
 
 
@@ -91,11 +100,20 @@ class SecretUrl(Secret):
         return without_password(self._text)
 
 
+class DatabaseUrl(SecretUrl):
+    """A URL of the archive's database: `sqlite:///PATH` or `postgresql://user@host:5432/database`."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self._text if self._text.startswith("sqlite:") else super().__str__()
+
+
 def passwords_in(url: str) -> list[str]:
     """The passwords a URL carries, as `user:password@` or `?password=`; percent-decoded, and as written."""
     try:
         parts = _readable(url)
-        found = [parts.password or ""] + [text for name, text in parse_qsl(parts.query) if name == "password"]
+        found = [parts.password or ""] + [text for name, text in parse_qsl(parts.query) if name in _PASSWORDS]
     except ValueError:
         found = [url, url.partition("://")[2].rpartition("@")[0].rpartition(":")[2]]
     return [text for written in found if written for text in dict.fromkeys((written, unquote(written)))]
@@ -108,9 +126,7 @@ def without_password(url: str) -> str:
         if parts.password is not None:
             host = parts.netloc.rpartition("@")[2]
             parts = parts._replace(netloc=f"{parts.username or ''}:{HIDDEN}@{host}")
-        return urlunsplit(
-            parts._replace(query=re.sub(r"(^|&)password=[^&]*", rf"\1password={HIDDEN}", parts.query))
-        )
+        return urlunsplit(parts._replace(query=_PASSWORD_OPTION.sub(rf"\1={HIDDEN}", parts.query)))
     except ValueError:
         return HIDDEN
 
@@ -124,13 +140,32 @@ def _readable(url: str) -> SplitResult:
     return parts
 
 
+@dataclass(frozen=True)
+class _Index:
+    """What to look for in a text: every needle, longest first, and by the first letters of its anchor."""
+
+    needles: tuple[_Needle, ...]
+    by_start: dict[str, list[_Needle]]
+    everywhere: list[_Needle]
+    """Those whose anchor is too short for that."""
+
+    def candidates(self, text: str) -> Sequence[_Needle]:
+        """The needles that may be in a text, longest first: with many, looking for each would take too long."""
+        if len(self.needles) <= FEW:
+            return self.needles
+        starts = {text[at : at + START_LENGTH] for at in range(len(text) - START_LENGTH + 1)}
+        found = [needle for start in starts for needle in self.by_start.get(start, ())]
+        return sorted([*found, *self.everywhere], key=_Needle.order)
+
+
 class SecretRegistry:
     """The secrets of one process, in every form in which they could turn up in a text."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._needles: tuple[tuple[str, _Needle], ...] = ()
+        self._needles: set[_Needle] = set()
+        self._index: _Index | None = None
 
     def add(self, secret: str) -> None:
         """Know `secret` from now on; a text under 4 characters is not searched for."""
@@ -138,23 +173,36 @@ class SecretRegistry:
             new = {part for part in _parts(secret) if len(part) >= MIN_SCRUBBED_LENGTH} - self._known
             if new:
                 self._known |= new
-                needles = {needle for _, needle in self._needles}.union(*map(_needles, new))
-                in_order = sorted(needles, key=_Needle.order)
-                self._needles = tuple((needle.anchor, needle) for needle in in_order)
+                self._needles.update(*map(_needles, new))
+                self._index = None
 
     def scrub(self, text: str) -> str:
         """`text` with `***` for each known secret, each password in a URL, and each request signature.
 
         A signature isn't a secret, but while its receive window lasts, whoever reads it could send the
         request."""
-        for anchor, needle in self._needles:
-            if anchor in text:
+        for needle in (self._index or self._indexed()).candidates(text):
+            if needle.anchor in text:
                 text = needle.remove(text)
         if "://" in text and "@" in text:
             text = _URL_PASSWORD.sub(rf"\1{HIDDEN}", text)
         if "ignature=" in text:
             text = _SIGNATURE.sub(rf"\1{HIDDEN}", text)
         return text
+
+    def _indexed(self) -> _Index:
+        with self._lock:
+            by_start: dict[str, list[_Needle]] = {}
+            for needle in self._needles:
+                by_start.setdefault(needle.anchor[:START_LENGTH], []).append(needle)
+            everywhere = [
+                needle
+                for start in [one for one in by_start if len(one) < START_LENGTH]
+                for needle in by_start.pop(start)
+            ]
+            in_order = tuple(sorted(self._needles, key=_Needle.order))
+            self._index = _Index(in_order, by_start, everywhere)
+            return self._index
 
 
 class _Needle:

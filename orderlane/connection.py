@@ -16,6 +16,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orderlane import sentinel
+from orderlane.cluster import is_cluster
+from orderlane.cluster_clients import open_cluster, open_cluster_async
+
 SOCKET_TIMEOUT_SECONDS: Final = 5.0
 """How long a reply may take before the connection counts as lost. A blocking read needs more: pass its own."""
 CONNECT_TIMEOUT_SECONDS: Final = 3.0
@@ -24,27 +28,37 @@ _DATABASE = re.compile(r"/?|/\d+/?", re.ASCII)
 
 
 def connect(
-    url: str, *, socket_timeout_seconds: float = SOCKET_TIMEOUT_SECONDS, **options: Any
+    url: str, *, socket_timeout_seconds: float = SOCKET_TIMEOUT_SECONDS, home: str = "", **options: Any
 ) -> redis.Redis:
-    """A blocking client (bytes in, bytes out, RESP3, no silent retries) for a `redis://`, `rediss://` or `unix://` URL.
+    """A blocking client: bytes in, bytes out, RESP3, no silent retries.
+
+    url: `redis://`, `rediss://` or `unix://`, or of Sentinels that know where the master is (`orderlane/sentinel.py`),
+        or nodes of a cluster (`orderlane/cluster.py`).
+    home: a key; in a cluster, `connection_pool`, `options` and commands without a key are for the master of its slot.
 
     Raises:
-        ValueError: the URL has another scheme, or a database that is no number.
+        ValueError: the URL has another scheme, a database that is no number, or Sentinels that can't be read.
     """
+    if is_cluster(url):
+        return open_cluster(url, _options(socket_timeout_seconds), home=home, **options)
+    retry, chosen = Retry(NoBackoff(), 0), _options(socket_timeout_seconds) | options
+    if sentinel.names_sentinels(url):
+        return sentinel.connect(url, retry=retry, **chosen)
     _check_database(url)
-    return redis.Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), **_options(socket_timeout_seconds), **options
-    )
+    return redis.Redis.from_url(url, retry=retry, **chosen)
 
 
 def connect_async(
-    url: str, *, socket_timeout_seconds: float = SOCKET_TIMEOUT_SECONDS, **options: Any
+    url: str, *, socket_timeout_seconds: float = SOCKET_TIMEOUT_SECONDS, home: str = "", **options: Any
 ) -> redis.asyncio.Redis:
     """The asyncio counterpart of `connect`."""
+    if is_cluster(url):
+        return open_cluster_async(url, _options(socket_timeout_seconds), home=home, **options)
+    retry, chosen = AsyncRetry(NoBackoff(), 0), _options(socket_timeout_seconds) | options
+    if sentinel.names_sentinels(url):
+        return sentinel.connect_async(url, retry=retry, **chosen)
     _check_database(url)
-    return redis.asyncio.Redis.from_url(
-        url, retry=AsyncRetry(NoBackoff(), 0), **_options(socket_timeout_seconds), **options
-    )
+    return redis.asyncio.Redis.from_url(url, retry=retry, **chosen)
 
 
 def redacted(url: str) -> str:

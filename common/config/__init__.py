@@ -10,6 +10,7 @@ from common.config.loading import load_settings, settings_from
 from common.config.problems import ConfigInvalid, Problem
 from common.config.settings import (
     AccountSection,
+    ArchiveSection,
     ExchangeSection,
     LogSection,
     SchedulerSection,
@@ -20,6 +21,7 @@ from common.config.settings import (
 
 __all__ = [
     "AccountSection",
+    "ArchiveSection",
     "ConfigInvalid",
     "ExchangeSection",
     "LogSection",

@@ -9,7 +9,11 @@ from typing import Final
 from common.config.decoding import Checks, Flaw
 from common.config.settings import ExchangeSection, Settings, WorkerSection
 from common.venue_limits import venue_limits
+from orderlane.cluster import is_cluster
 
+_BATCH_LIMITS: Final = {"binanceusdm": 5, "bybit": 10, "okx": 20}
+"""The most orders one request may hold: Binance USDⓈ-M `POST /fapi/v1/batchOrders`, Bybit v5 `/v5/order/create-batch`,
+OKX v5 `/api/v5/trade/batch-orders`."""
 _DSN: Final = re.compile(r"https?://[^\s/@:]+(:[^\s/@]+)?@[^\s/@]+/(\S*/)?[0-9]+\Z")
 
 
@@ -43,6 +47,7 @@ def worker_flaws(worker: WorkerSection) -> Iterator[Flaw]:
 def exchange_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
     """Limits the venue doesn't have, an account that can't work, a shutdown that would cut off requests."""
     yield from _limit_flaws(exchange)
+    yield from _batch_flaws(exchange)
     grace_seconds = exchange.worker.grace_seconds
     if grace_seconds * 1000 < exchange.request_timeout_ms:
         yield (
@@ -65,8 +70,32 @@ def _limit_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
             yield ("limits", name), str(error)
 
 
+def _batch_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
+    batch, most = exchange.batch, _BATCH_LIMITS.get(exchange.venue)
+    if not batch.enabled:
+        return
+    if most is None:
+        yield (
+            ("batch", "enabled"),
+            f"true is wrong: {exchange.venue} takes one order in a request; expected false, or one of "
+            f"{', '.join(_BATCH_LIMITS)} as the venue",
+        )
+    elif batch.max_orders > most:
+        yield (
+            ("batch", "max_orders"),
+            f"{batch.max_orders} is more than {exchange.venue} takes in one request: expected at most {most}",
+        )
+
+
 def settings_flaws(settings: Settings) -> Iterator[Flaw]:
-    """A DSN that Sentry would not take, and events that go before anybody could read them."""
+    """A DSN that Sentry would not take, a queue where rq can't run, events that go before anybody could read them."""
+    if is_cluster(settings.queue_redis_url.reveal()):
+        name = "redis_url" if settings.rq_redis_url is None else "rq_redis_url"
+        yield (
+            ("rq_redis_url",),
+            f"the scheduler's jobs would be in the cluster of {name}, where rq does not run: expected a plain Redis "
+            "for them (rq_redis_url, or the environment variable RQ_REDIS_URL)",
+        )
     dsn = settings.sentry.dsn
     if dsn is not None and not _DSN.match(dsn.reveal()):
         yield ("sentry", "dsn"), "is no DSN of Sentry: expected the form https://KEY@HOST/PROJECT"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ from common.config.checks import CHECKS
 from common.config.decoding import Decoder
 from common.config.document import Section, read_document
 from common.config.problems import ConfigInvalid, Problem
-from common.config.secret_references import SecretSource, redis_url
+from common.config.secret_references import SecretSource, database_url, redis_url
 from common.config.settings import Settings
 from common.secrets import Secret
 
@@ -27,8 +27,14 @@ SECRET_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "REDIS_URL": ("redis_url",),
     "RQ_REDIS_URL": ("rq_redis_url",),
     "SENTRY_DSN": ("sentry", "dsn"),
+    "ORDERLANE_ARCHIVE_URL": ("archive", "url"),
 }
 """Environment variables that go before the file. One that is empty counts as not set."""
+
+_READERS: Final[Mapping[str, Callable[[str], Secret]]] = {
+    "SENTRY_DSN": Secret,
+    "ORDERLANE_ARCHIVE_URL": database_url,
+}
 
 BUILT_IN: Final = """\
 exchanges:
@@ -98,7 +104,7 @@ def _take_environment(section: Section, environ: Mapping[str, str]) -> list[Prob
     for name, path in SECRET_VARIABLES.items():
         if text := environ.get(name, "").strip():
             try:
-                _put(section, path, Secret(text) if path[-1] == "dsn" else redis_url(text))
+                _put(section, path, _READERS.get(name, redis_url)(text))
             except ValueError as error:
                 problems.append(Problem("environment", 0, (name,), str(error)))
     return problems

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import redis.connection
 
 from common.config.wording import SECRET
-from common.secrets import Secret, SecretUrl, passwords_in, register
+from common.secrets import DatabaseUrl, Secret, SecretUrl, passwords_in, register
+from orderlane import cluster, sentinel
 
 MAX_SECRET_BYTES: Final = 65_536
 MIN_SECRET_LENGTH: Final = 8
@@ -23,7 +24,10 @@ MIN_SECRET_LENGTH: Final = 8
 logs."""
 
 _CONVENTIONAL_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}\Z")
-_REDIS_URLS: Final = "redis://host:6379/0, rediss://host:6379/0 or unix:///path"
+_DATABASE_URL = re.compile(r"(sqlite:///[^\s?#]+|postgres(ql)?://[^\s/?#]*/[^\s/?#]+(\?[^\s#]*)?)\Z")
+_REDIS_URLS: Final = (
+    f"redis://host:6379/0, rediss://host:6379/0, unix:///path, {sentinel.FORM} or {cluster.FORM}"
+)
 
 
 class SecretSource:
@@ -41,10 +45,9 @@ class SecretSource:
         """
         if isinstance(raw, Secret):
             return raw
-        if kind is SecretUrl:
-            return redis_url(
-                raw if isinstance(raw, str) else self.referred(raw), literal=isinstance(raw, str)
-            )
+        if issubclass(kind, SecretUrl):
+            read = database_url if kind is DatabaseUrl else redis_url
+            return read(raw if isinstance(raw, str) else self.referred(raw), literal=isinstance(raw, str))
         text = self.referred(raw)
         if len(text) < MIN_SECRET_LENGTH:
             raise ValueError(
@@ -110,15 +113,43 @@ def redis_url(text: str, *, literal: bool = False) -> SecretUrl:
         raise ValueError(
             f"a password does not stand in this file: set REDIS_URL, or write {SECRET} with the whole URL"
         )
-    try:
-        redis.connection.parse_url(text)  # type: ignore[no-untyped-call]
-        parts = urlsplit(text)
-        # redis-py ignores a database it can't read, so `redis://user:1/2@host` would go to a host named `user`.
-        understood = parts.scheme == "unix" or (re.fullmatch(r"/?\d*", parts.path) and not parts.fragment)
-    except ValueError:
-        understood = False
-    if not understood:
+    if not _is_understood(text):
         raise ValueError(
             f"not a Redis URL: expected {_REDIS_URLS}; in a password, / ? # @ : % are written percent-encoded"
         )
     return url
+
+
+def database_url(text: str, *, literal: bool = False) -> DatabaseUrl:
+    """A checked URL of the archive's database; one written literally in the settings may not carry a password.
+
+    Raises:
+        ValueError: not a URL of SQLite or PostgreSQL; the message does not repeat it.
+    """
+    url = DatabaseUrl(text)
+    if literal and passwords_in(text):
+        raise ValueError(
+            f"a password does not stand in this file: set ORDERLANE_ARCHIVE_URL, or write {SECRET} with the whole URL"
+        )
+    if not _DATABASE_URL.match(text):
+        raise ValueError(
+            "not a URL of a database: expected sqlite:///PATH or postgresql://user@host:5432/database; "
+            "in a password, / ? # @ : % are written percent-encoded"
+        )
+    return url
+
+
+def _is_understood(text: str) -> bool:
+    try:
+        if sentinel.names_sentinels(text):
+            sentinel.parse(text)
+            return True
+        if cluster.is_cluster(text):
+            cluster.read_cluster_url(text)
+            return True
+        redis.connection.parse_url(text)  # type: ignore[no-untyped-call]
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    # redis-py ignores a database it can't read, so `redis://user:1/2@host` would go to a host named `user`.
+    return parts.scheme == "unix" or (bool(re.fullmatch(r"/?\d*", parts.path)) and not parts.fragment)

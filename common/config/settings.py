@@ -10,8 +10,9 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from common.buckets import Margins
+from common.lane_rules import LaneRules
 from common.normalizer import NormalizerPolicy
-from common.secrets import Secret, SecretUrl
+from common.secrets import DatabaseUrl, Secret, SecretUrl
 from orderlane.intents import Label, Name
 
 PAPER_URL: Final = "http://127.0.0.1:8787"
@@ -82,6 +83,30 @@ class SchedulerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     anybody looks."""
 
 
+class ArchiveSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The history in SQL: every event, every order, every trade, for as long as you keep the database."""
+
+    enabled: bool = True
+    """Whether the archiver archives, and Redis keeps events until it has. `false`: events are gone once they reach
+    `scheduler.event_retention_seconds`."""
+    url: DatabaseUrl | None = None
+    """Where to: `sqlite:///PATH` or `postgresql://user@host:5432/database`. Environment variable
+    `ORDERLANE_ARCHIVE_URL` goes first. One with a password comes from there, or from `{env: NAME}` or `{file: PATH}`.
+    Left out: the SQLite file `archive.sqlite` in `data_folder`. Archivers on several machines need PostgreSQL, or each
+    keeps a history of its own."""
+    batch_size: Annotated[int, Meta(ge=1, le=10_000, extra={"unit": "events"})] = 500
+    """How many events go into one transaction at most. Smaller: an archiver that was away catches up more slowly.
+    Larger: more memory, and other writers wait longer."""
+    poll_ms: Annotated[int, Meta(ge=50, le=60_000)] = 1000
+    """How often an archiver that has caught up looks for new events. Smaller: the archive is closer behind, at a cost
+    of two questions to Redis and the database each time. Larger: it lags behind by as much."""
+    unarchived_retention_seconds: Annotated[int, Meta(ge=60, le=365 * DAY_SECONDS)] = 14 * DAY_SECONDS
+    """How long events that are not archived yet stay in Redis, with the records of orders they end, where the
+    scheduler's retention is shorter. After that they go all the same, which is logged and an event. Smaller: an
+    archiver or a database that is away for longer leaves a gap in the history. Larger: more memory in Redis when that
+    happens."""
+
+
 class AccountSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of one account, each `{env: NAME}` or `{file: PATH}`.
 
@@ -104,7 +129,8 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     killed worker's lanes go on sooner, but a short pause (a slow disk, a busy host) already costs a worker
     its lanes. Larger: lanes of a dead worker stand still for as long."""
     heartbeat_ms: Annotated[int, Meta(ge=50, le=20_000)] = 500
-    """How often a worker renews its lease. More than a third of the lease: a single lost heartbeat may end
+    """How often a worker with lanes renews its lease; one without has a lease four times as long, and renews it a
+    quarter as often. More than a third of the lease: a single lost heartbeat may end
     it. Smaller: more calls to Redis. It must be less than half of `lease_ms`."""
     lanes: Annotated[int, Meta(ge=1, le=10_000, extra={"unit": "lanes"})] = 256
     """How many lanes (account and symbol) one worker holds at once. Smaller: lanes wait although the worker
@@ -152,6 +178,18 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     1: a lost request makes the intent FAILED. Larger: an exchange in trouble gets more of it."""
 
 
+class BatchSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several new orders in one request, on venues that take it (`binanceusdm`, `bybit`, `okx`)."""
+
+    enabled: bool = False
+    """On: orders of different lanes of one account that are ready at the same moment share a request. Each keeps its
+    own record, verdict and resolving; but a request whose reply is lost leaves as many outcomes unknown as it
+    had orders."""
+    max_orders: Annotated[int, Meta(ge=2, le=20, extra={"unit": "orders"})] = 5
+    """How many orders one request may hold; the venue bounds it too (`binanceusdm` 5, `bybit` 10, `okx` 20). Larger:
+    fewer requests, and more outcomes unknown at once when a reply is lost."""
+
+
 class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One exchange of the pool; its name is what intents say in `exchange`."""
 
@@ -190,6 +228,18 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What an operator decides about orders, apart from the venue's rules."""
     disabled_strategies: tuple[Label, ...] = ()
     """Strategies whose opening orders are refused; their cancels and reduce-only orders pass."""
+    backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 100_000
+    """Unfinished intents of this exchange at which clients are told that the backlog is full (`Backlogged`). Cancels
+    and reduce-only orders are admitted all the same. Larger: more memory in Redis, some 1.3 kB for each. Smaller:
+    a burst is refused although it would have been worked off."""
+    account_backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 50_000
+    """The same for the unfinished intents of one account, so that one that floods its lanes leaves room for the
+    others. `backlog_limit` or larger: one account may use it all. Smaller: a burst of one account is refused
+    sooner."""
+    lane_rules: LaneRules = LaneRules()
+    """What is decided about intents that wait in one lane, before a request is made for them."""
+    batch: BatchSection = BatchSection()
+    """Several new orders in one request."""
     worker: WorkerSection = WorkerSection()
     """How this exchange's workers work."""
 
@@ -211,25 +261,34 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The pool's name: what every key in Redis and, hashed, every client order id starts with. **Changed
     while orders are open, the pool no longer knows them.** Two pools in one Redis need two names."""
     redis_url: SecretUrl = SecretUrl("redis://127.0.0.1:6379/0")
-    """The Redis that holds the stream and the journal: `redis://`, `rediss://` (TLS) or `unix://`.
-    Environment variable `REDIS_URL` goes first. One with a password comes from there, or from `{env: NAME}`
-    or `{file: PATH}`."""
+    """The Redis that holds the stream and the journal: `redis://`, `rediss://` (TLS), `unix://`,
+    `redis+sentinel://` (see "Sentinel" above) or `redis+cluster://` (see "Cluster" above). Environment variable
+    `REDIS_URL` goes first. One with a password comes from there, or from `{env: NAME}` or `{file: PATH}`."""
     rq_redis_url: SecretUrl | None = None
-    """The Redis for the scheduler's jobs, a plain one where `redis_url` is a cluster. Environment variable
-    `RQ_REDIS_URL` goes first. Left out: the same as `redis_url`."""
+    """The Redis for the scheduler's jobs. Environment variable `RQ_REDIS_URL` goes first. Left out: the same as
+    `redis_url`; where that is a cluster it can't be left out, since rq does not run on one. While it is away
+    no periodic job runs: the journal hears of fills later, orders are placed all the same."""
     paper_url: BaseUrl = PAPER_URL
     """Where the paper exchange listens and where exchanges with `endpoint: paper` find it. Environment
     variable `ORDERLANE_PAPER_URL` goes first."""
     data_folder: Annotated[str, Meta(min_length=1)] = ".data"
-    """Where the embedded Redis and the paper exchange keep their files; relative to the working directory."""
+    """Where the embedded Redis, the paper exchange and the archive keep their files; relative to the working
+    directory."""
     log: LogSection = LogSection()
     """What is written."""
     sentry: SentrySection = SentrySection()
     """Errors to Sentry."""
     scheduler: SchedulerSection = SchedulerSection()
     """The periodic jobs."""
+    archive: ArchiveSection = ArchiveSection()
+    """The history in SQL."""
     exchanges: Annotated[dict[Name, ExchangeSection], Meta(min_length=1)]
     """The exchanges, by the name that intents say in `exchange`."""
+
+    @property
+    def archive_url(self) -> DatabaseUrl:
+        """The archive's database: the one that was named, or the file in the data folder."""
+        return self.archive.url or DatabaseUrl(f"sqlite:///{self.data_folder}/archive.sqlite")
 
     @property
     def queue_redis_url(self) -> SecretUrl:

@@ -117,12 +117,20 @@ def test_the_environment_goes_before_the_file_and_an_empty_variable_says_nothing
     assert settings.sentry.environment == "live"
 
 
+def test_redis_may_be_behind_sentinels() -> None:
+    url = "redis+sentinel://:the-redis-password@one:26379,two:26380/prod/0"
+    settings = accepted(paper(), {"REDIS_URL": url})
+    assert settings.redis_url.reveal() == settings.queue_redis_url.reveal() == url
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
         ({"REDIS_URL": "http://host"}, "not a Redis URL"),
         ({"REDIS_URL": "redis://user:12/34@host"}, "percent-encoded"),
         ({"RQ_REDIS_URL": "redis://host:port"}, "not a Redis URL"),
+        ({"REDIS_URL": "redis+sentinel://one:1,two:2"}, "redis+sentinel://[user:password@]host:26379"),
+        ({"REDIS_URL": "redis+sentinel://one:port/prod/0"}, "not a Redis URL"),
         ({"SENTRY_DSN": "not-a-dsn"}, "https://KEY@HOST/PROJECT"),
         ({"ORDERLANE_PAPER_URL": "ftp://host"}, "http://"),
         ({"ORDERLANE_LOG_LEVEL": "loud"}, '"debug" or "error"'),

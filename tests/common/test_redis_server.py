@@ -130,8 +130,8 @@ def test_a_taken_port_is_an_error_that_names_it() -> None:
 
 def test_another_port_is_tried_when_the_first_was_taken_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     with EmbeddedRedis() as first:
-        free_port, ports = redis_server._free_port, iter([first.port, first.port])
-        monkeypatch.setattr("common.redis_server._free_port", lambda: next(ports, None) or free_port())
+        free_port, ports = redis_server.free_port, iter([first.port, first.port])
+        monkeypatch.setattr("common.redis_server.free_port", lambda: next(ports, None) or free_port())
         with EmbeddedRedis() as second:
             assert second.port != first.port
 
