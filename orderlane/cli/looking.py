@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 import msgspec
 
+from orderlane.cli.history import DEFAULT_LIMIT, Wanted, history_options, show_history
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import order_detail, order_table
 from orderlane.errors import OrderNotFound
@@ -37,15 +39,26 @@ def get(operator: Operator, intent_id: str) -> None:
 @click.option("--open", "only_open", is_flag=True, help="All that were begun and have not ended, instead")
 @click.option(
     "--limit",
-    default=20,
-    show_default=True,
     type=click.IntRange(1, 10_000),
-    help="At most so many (not with --open)",
+    help=f"The newest so many [{DEFAULT_LIMIT}; open ones, a file: all]",
 )
+@history_options(with_status=True)
 @pool_options()
 @click.pass_obj
-def orders(operator: Operator, only_open: bool, limit: int) -> None:
-    """Show orders: the last to change, or all open ones."""
+def orders(operator: Operator, /, only_open: bool, limit: int | None, **given: Any) -> None:
+    """Show orders: the last to change, all open ones, or, with any of the other options, those in the archive.
+
+    --account and --exchange count as filters. The archive is read from its database, and Redis is not asked.
+    """
+    wanted = Wanted(**given)
+    if wanted.asks:
+        if only_open:
+            raise click.UsageError(
+                "--open shows what Redis holds: leave it out, or the options about the archive"
+            )
+        show_history(operator, "orders", wanted, limit)
+        return
+    limit = limit or DEFAULT_LIMIT
     found = operator.client.open_orders() if only_open else _changed_last(operator, limit)
     if operator.as_json:
         for order in found:

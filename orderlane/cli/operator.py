@@ -105,8 +105,10 @@ class Operator:
             if str(error).startswith(f"{option} is "):
                 return click.UsageError(f"--{option}: {error}")
         return click.UsageError(
-            "--redis-url can't be read: expected redis://[user:password@]host:port/database (or rediss://, unix://), "
-            "with special characters in the password percent-encoded"
+            "--redis-url can't be read: expected redis://[user:password@]host:port/database (or rediss://, unix://) "
+            "or redis+sentinel://[user:password@]host:port,host:port/service/database or "
+            "redis+cluster://[user:password@]host:port,host:port, with special characters in the password "
+            "percent-encoded"
         )
 
 

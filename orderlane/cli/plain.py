@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from orderlane.intents import encode_intent
+from orderlane.intents import Intent, encode_intent
 from orderlane.orders import Order
 
 _encoder = msgspec.json.Encoder()
@@ -38,4 +38,7 @@ def plain(value: Any) -> Any:
 
 def _plain_order(order: Order) -> dict[str, Any]:
     fields = {name: plain(getattr(order, name)) for name in order.__struct_fields__}
-    return {"id": order.id, **fields, "intent": msgspec.json.decode(encode_intent(order.intent))}
+    for name in ("intent", "edited"):
+        intent: Intent | None = getattr(order, name)
+        fields[name] = None if intent is None else msgspec.json.decode(encode_intent(intent))
+    return {"id": order.id, **fields}

@@ -84,7 +84,8 @@ def asked(intent: Intent) -> str:
         ]
         return f"amend {intent.target}: {', '.join(new)}"
     if isinstance(intent, CancelAll):
-        return "cancel all"
+        whose = f" of {intent.strategy}" if intent.strategy else ""
+        return f"cancel all{whose}"
     return _placed(intent)
 
 
@@ -112,6 +113,8 @@ def _placed(intent: PlaceOrder, amount: Decimal | None = None, price: Decimal | 
         words.append(intent.time_in_force.value)
     if intent.reduce_only:
         words.append("reduce-only")
+    if intent.replaces:
+        words.append(f"instead of {intent.replaces}")
     return " ".join(words)
 
 
@@ -134,6 +137,10 @@ def order_detail(order: Order) -> Table:
             ("filled", filled),
             ("fees", ", ".join(f"{number(fee)} {currency}" for currency, fee in order.fees.items())),
             ("replaced by", order.successor),
+            ("sent as", asked(order.edited) if order.edited else ""),
+            ("stands for", ", ".join(f"{one.intent_id} ({number(one.amount)})" for one in order.absorbed)),
+            ("merged into", order.merged_into.intent_id if order.merged_into else ""),
+            ("other intent", "" if order.merged_into else order.related),
             ("client id", order.client_order_id),
             ("exchange id", order.exchange_order_id),
             ("entry", order.entry),
@@ -171,7 +178,7 @@ def event_line(event: Event) -> Text:
         (f"{datetime.fromtimestamp(event.at / 1000, UTC):%H:%M:%S}.{event.at % 1000:03} ", "dim")
     )
     line.append(f"{event.name.value:<20} ", style)
-    words = [event.intent_id, event.account, event.symbol]
+    words = [event.intent_id, event.account, event.symbol, f"with {event.related}" if event.related else ""]
     if event.filled:
         words.append(
             f"filled {number(event.filled)}" + (f" at {number(event.average)}" if event.average else "")

@@ -15,7 +15,10 @@ from orderlane.cli.plain import json_line
 from orderlane.cli.render import moment, pairs, span, table
 from orderlane.cli.seconds import Seconds
 from orderlane.errors import Unreachable
-from orderlane.pool_status import BucketStatus, ExchangeStatus, PoolStatus, read_status
+from orderlane.pool_status import ArchiveStatus, BucketStatus, ExchangeStatus, PoolStatus, read_status
+
+SILENT_MS = 60_000
+"""An archiver that runs is heard of every few seconds."""
 
 
 @click.command(short_help="Show workers, backlog, lanes, buckets and what stands still.")
@@ -110,6 +113,7 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
                     "open orders",
                     ", ".join(f"{account} {count}" for account, count in one.open_orders.items()),
                 ),
+                *(("archive", _archive(archive)) for archive in one.archives),
                 ("switches", ", ".join(f"{name}={value}" for name, value in one.control.items())),
             ]
         ),
@@ -128,6 +132,17 @@ def _backlog(one: ExchangeStatus) -> str:
 
 def _alarm(count: int, text: str) -> Text:
     return Text(f"{count} {text}", "bold red") if count else Text("0")
+
+
+def _archive(archive: ArchiveStatus) -> Text:
+    shown = Text(f"{span(archive.behind_ms)} behind")
+    if archive.silent_ms > SILENT_MS:
+        shown = Text(f"not heard of for {span(archive.silent_ms)}: does workers.archiver run?", "bold red")
+    if archive.notices:
+        shown.append(
+            f"  {archive.notices} flaws (orderlane archive), the last: {archive.last_notice}", "bold red"
+        )
+    return shown
 
 
 def _workers(one: ExchangeStatus) -> list[RenderableType]:

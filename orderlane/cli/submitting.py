@@ -1,4 +1,4 @@
-"""Commands that send intents: submit, cancel, amend; and waiting for what becomes of them."""
+"""Commands that send intents: submit, cancel, cancel-all, amend; and waiting for what becomes of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.render import asked, order_detail, status
 from orderlane.cli.seconds import Seconds
 from orderlane.errors import ExchangeUnclear, ExchangeUnknown
-from orderlane.intents import Intent, IntentInvalid, OrderType, Side, TimeInForce, decode_intent
+from orderlane.intents import (
+    EVERY_SYMBOL,
+    Intent,
+    IntentInvalid,
+    OrderType,
+    Side,
+    TimeInForce,
+    decode_intent,
+)
 
 UNLIMITED = 2**53
 """A backlog no stream reaches: who wants to get out of the market is not told to wait."""
@@ -67,6 +75,9 @@ def wait_options(command: Decorated) -> Decorated:
 @click.option("--reduce-only", is_flag=True)
 @click.option("--strategy", metavar="NAME")
 @click.option("--leg", metavar="NAME")
+@click.option(
+    "--replaces", metavar="INTENT", help="Take the place of this intent's order, once its cancel is confirmed"
+)
 @click.option("--priority", type=int, metavar="0-9", help="0 is most urgent")
 @click.option(
     "--expires-in",
@@ -168,6 +179,52 @@ def amend(
     _finish(context, operator, submitted, until, timeout_seconds)
 
 
+@click.command("cancel-all")
+@click.option("--symbol", metavar="SYMBOL", help="On this symbol")
+@click.option("--every-symbol", is_flag=True, help="On every symbol of the account")
+@click.option(
+    "--strategy",
+    metavar="NAME",
+    help="Only what the pool placed for this strategy; left out, orders placed by others go too",
+)
+@click.option("--id", "intent_id", metavar="ID", help="The intent's id; drawn when left out")
+@click.option("--priority", type=int, metavar="0-9", help="0 is most urgent")
+@wait_options
+@pool_options()
+@click.pass_context
+def cancel_all(
+    context: click.Context,
+    symbol: str | None,
+    every_symbol: bool,
+    strategy: str | None,
+    intent_id: str | None,
+    priority: int | None,
+    until: str | None,
+    timeout_seconds: float,
+) -> None:
+    """Cancel all open orders of an account: on a symbol, on every symbol, or those of a strategy.
+
+    No backlog holds it back.
+    """
+    operator = context.ensure_object(Operator)
+    operator.backlog_limit = UNLIMITED
+    if (symbol is None) is not every_symbol:
+        raise click.UsageError("give either --symbol SYMBOL or --every-symbol")
+    wanted = {"exchange": operator.exchange, "account": operator.account}
+    missing = [f"--{name}" for name, value in wanted.items() if value is None]
+    if missing:
+        raise click.UsageError(f"give {', '.join(missing)}")
+    fields = {"id": intent_id or _drawn_id(), "symbol": symbol or EVERY_SYMBOL} | {
+        name: value for name, value in (("strategy", strategy), ("priority", priority)) if value is not None
+    }
+    intent = decode_intent(msgspec.json.encode({"kind": "cancel_all", **wanted, **fields}))
+    _finish(context, operator, operator.client.submit(intent), until, timeout_seconds)
+
+
+def _drawn_id() -> str:
+    return f"cli:{uuid4().hex[:16]}"
+
+
 def _of_target(call: Callable[[], Submitted]) -> Submitted:
     try:
         return call()
@@ -201,7 +258,7 @@ def _intent_of(operator: Operator, fields: dict[str, Any]) -> Intent:
     if expires_in is not None:
         fields["expires_at"] = int((time.time() + expires_in) * 1000)
     fields["tags"] = dict(_tag(one) for one in fields["tags"])
-    fields["id"] = fields["id"] or f"cli:{uuid4().hex[:16]}"
+    fields["id"] = fields["id"] or _drawn_id()
     given = {name: value for name, value in fields.items() if _is_given(value)}
     return decode_intent(msgspec.json.encode({"kind": "place", **wanted, **given}))
 

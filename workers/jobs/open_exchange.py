@@ -19,7 +19,7 @@ from common.exchange.ccxt_exchange import CcxtExchange
 from common.journal import Journal
 from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
-from common.markets import load, publish
+from common.markets import load, loaded_at, publish
 from common.redis import ScriptRunner, connect_pool
 from common.venue_limits import Operation, venue_limits
 from orderlane.keys import Keys
@@ -65,6 +65,8 @@ class OpenExchange:
         """When an order missing from a list was last asked for by itself, ms, by account and client order id."""
         self.sweep_cursors: dict[str, str] = {}
         """Where the sweep goes on, by phase; a phase that came to its end is not in it."""
+        self.held_until = ""
+        """The last event whose order's record was kept for the archive; `` before the first."""
         self._markets_at_ms = 0
         self._clock_set_at = float("-inf")
         self._preparing: asyncio.Task[None] | None = None
@@ -107,8 +109,8 @@ class OpenExchange:
                 await self.throttle.acquire(Operation.TIME, "", "", LEAST_URGENT)
             await self.exchange.sync_clock(CLOCK_SAMPLES)
             self._clock_set_at = time.monotonic()
-        published_at = await self.redis.hget(self.keys.markets, "loaded_at")
-        if published_at is None or int(published_at) > self._markets_at_ms:
+        published_at_ms = await loaded_at(self.redis, self.keys)
+        if not published_at_ms or published_at_ms > self._markets_at_ms:
             shared = await load(self.redis, self.keys)
             if shared is None:
                 await self._load_markets()

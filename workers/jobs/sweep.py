@@ -53,7 +53,9 @@ async def sweep_exchange(
     for phase in PHASES:
         found = 0
         for _ in range(pages):
-            cursor, count = await runner.run("sweep", lane_keys(keys), [phase, cursors.pop(phase, ""), page])
+            cursor, count = await runner.run(
+                "sweep", [*lane_keys(keys), keys.news], [phase, cursors.pop(phase, ""), page]
+            )
             found += int(count)
             if not cursor:
                 break

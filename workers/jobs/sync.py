@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 
 from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
-from common.journal import apply_report
+from common.journal import Written, apply_report
 from common.venue_limits import Operation
 from orderlane.orders import Order
 from workers.jobs.matching import compare, next_to_ask, reference_to
@@ -30,6 +31,8 @@ log: Final = logging.getLogger("orderlane.jobs")
 
 ASK_SINGLY: Final = 50
 """Orders of one account asked for by themselves in one run: bounds what a long list of missing ones costs."""
+ADVANCED_AT_ONCE: Final = 256
+"""Records brought up to date together. What others write to one of them meanwhile is found by its version."""
 ACCOUNT_SHARE: Final = 0.9
 """The part of a run's time that one account may take, so that the others' outcome is still reported."""
 NAMED: Final = 5
@@ -104,8 +107,11 @@ async def sync_account(one: OpenExchange, account: str, synced: Synced) -> None:
     synced.asked += 1
     failpoints.reach("sync.asked", account)
     comparison = compare(one.settings.pool, records, listed, now_ms)
-    for record, report in comparison.shown:
-        synced.changed += await _advance(one, record, report, now_ms)
+    for start in range(0, len(comparison.shown), ADVANCED_AT_ONCE):
+        shown = comparison.shown[start : start + ADVANCED_AT_ONCE]
+        news = [pair for pair in shown if apply_report(*pair, now_ms) is not None]
+        for changed in await _all_of(_advance(one, *pair, now_ms) for pair in news):
+            synced.changed += changed
     await _name_strangers(one, account, comparison.strangers)
     before = one.asked_at.get(account, {})
     asked_at = {
@@ -163,11 +169,26 @@ async def _ask_for_one(one: OpenExchange, record: Order, synced: Synced, now_ms:
 
 async def _advance(one: OpenExchange, record: Order, report: OrderReport, now_ms: int) -> bool:
     """Merge what the exchange said into the record, which may have moved on meanwhile; whether it changed."""
-    if apply_report(record, report, now_ms) is None:
+    merged = apply_report(record, report, now_ms)
+    if merged is None:
         return False
-    after = await one.journal.advance(record.client_order_id, report, now_ms)
+    after: Order | None
+    written = await one.journal.write(merged, record)
+    if isinstance(written, Written):
+        after = written.order
+    else:
+        after = await one.journal.advance(record.client_order_id, report, now_ms)
     failpoints.reach("sync.noted", record.intent.id)
     return after is not None and after.version > record.version
+
+
+async def _all_of(works: Iterable[Awaitable[bool]]) -> list[bool]:
+    """The results of all, run at once, so that their scripts leave together; the first error once all have ended."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if isinstance(result, bool)]
 
 
 async def _name_strangers(one: OpenExchange, account: str, names: tuple[str, ...]) -> None:

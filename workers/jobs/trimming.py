@@ -1,6 +1,7 @@
 """The job that keeps Redis from filling up: old events and dead letters, and index entries without a record.
 
-Records of orders that ended expire by themselves. What is left of workers that are gone is the sweep's.
+Records of orders that ended expire by themselves. What is left of workers that are gone is the sweep's. What is not
+archived yet is held (`workers/jobs/holding.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from common.redis import ScriptRunner
 from orderlane.keys import Keys
+from workers.jobs.holding import hold_records, read_hold, report
 from workers.jobs.open_exchange import OpenExchange
 from workers.jobs.plan import JobPlan
 
@@ -48,7 +50,18 @@ async def trim(one: OpenExchange, plan: JobPlan) -> None:
         one.section.accounts,
         event_retention_ms=section.event_retention_seconds * 1000,
         dead_retention_ms=section.dead_retention_seconds * 1000,
+        unarchived_retention_ms=(
+            one.settings.archive.unarchived_retention_seconds * 1000 if one.settings.archive.enabled else None
+        ),
     )
+    if one.settings.archive.enabled:
+        one.held_until = await hold_records(
+            one.redis,
+            one.keys,
+            one.held_until,
+            order_retention_ms=section.order_retention_seconds * 1000,
+            unarchived_retention_ms=one.settings.archive.unarchived_retention_seconds * 1000,
+        )
     if trimmed != Trimmed(0, 0, 0):
         log.info(
             "old entries removed",
@@ -63,12 +76,22 @@ async def trim_exchange(
     *,
     event_retention_ms: int,
     dead_retention_ms: int,
+    unarchived_retention_ms: int | None = None,
 ) -> Trimmed:
-    """Trim what one exchange keeps; `accounts` are looked at beside those the pool's workers registered."""
+    """Trim what one exchange keeps; `accounts` are looked at beside those the pool's workers registered.
+
+    `unarchived_retention_ms`: how long events wait for the archive; None: there is none.
+    """
     client = runner.client
     now_ms = await redis_now_ms(client)
-    events = await _trim_stream(client, keys.events, now_ms - event_retention_ms)
-    dead = await _trim_stream(client, keys.dead, now_ms - dead_retention_ms)
+    oldest_kept = f"{max(now_ms - event_retention_ms, 0)}-0"
+    if unarchived_retention_ms is None:
+        events = await _trim_stream(client, keys.events, oldest_kept)
+    else:
+        hold = await read_hold(client, keys, oldest_kept, now_ms, unarchived_retention_ms)
+        events = await _trim_stream(client, keys.events, hold.oldest_kept)
+        await report(client, keys, hold, events, now_ms)
+    dead = await _trim_stream(client, keys.dead, f"{max(now_ms - dead_retention_ms, 0)}-0")
     await client.xtrim(keys.bell, maxlen=BELL_LENGTH, approximate=False)
     known: Any = await client.smembers(keys.accounts)
     indexes = [keys.open(account) for account in sorted({*accounts, *(name.decode() for name in known)})]
@@ -84,13 +107,13 @@ async def redis_now_ms(client: redis.asyncio.Redis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def _trim_stream(client: redis.asyncio.Redis, stream: str, before_ms: int) -> int:
-    """Remove the entries that are older, whole nodes first; the last command finds less than a node."""
+async def _trim_stream(client: redis.asyncio.Redis, stream: str, oldest_kept: str) -> int:
+    """Remove the entries with smaller ids, whole nodes first; the last command finds less than a node."""
     removed = 0
     while True:
-        step = int(await client.xtrim(stream, minid=before_ms, approximate=True, limit=TRIM_COUNT))
+        step = int(await client.xtrim(stream, minid=oldest_kept, approximate=True, limit=TRIM_COUNT))
         if step == 0:
-            return removed + int(await client.xtrim(stream, minid=before_ms, approximate=False))
+            return removed + int(await client.xtrim(stream, minid=oldest_kept, approximate=False))
         removed += step
 
 

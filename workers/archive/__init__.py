@@ -1,0 +1,1 @@
+"""What the archiver (`workers/archiver.py`) is made of: reading the streams, judging them, writing SQL."""
