@@ -22,6 +22,16 @@ from scripts.harness.bench.measures import MEASURES, Result
 from scripts.harness.bench.plan import Conditions, steps
 from scripts.harness.bench.profiling import profile, profile_tables
 from scripts.harness.bench.queues import NotInstalled
+from scripts.harness.bench.scale import scaled
+from scripts.harness.bench.scale_model import costs_in
+from scripts.harness.bench.scale_tables import (
+    CHECK_BEGIN,
+    CHECK_END,
+    MODEL_BEGIN,
+    MODEL_END,
+    check_tables,
+    model_tables,
+)
 from scripts.harness.bench.stage import Site
 from scripts.harness.bench.tables import (
     as_json,
@@ -90,6 +100,14 @@ def document(results: list[Result], taken: str, stored: Path, written: Path) -> 
     written.write_text(put_between(written.read_text(), tables))
 
 
+def write_model(stored: Path, written: Path) -> None:
+    """Put the model's tables, from the stored figures, into the document; without them it stays as it is."""
+    known: dict[str, Any] = msgspec.json.decode(stored.read_bytes()) if stored.exists() else {}
+    if {"1", "6"} <= known.keys():
+        modelled = model_tables(costs_in(known))
+        written.write_text(put_between(written.read_text(), modelled, MODEL_BEGIN, MODEL_END))
+
+
 def show_profile(quick: bool, console: Console, written: Path | None) -> None:
     """Profile a worker, and put the tables into the document if there is one."""
     with console.status("profiling a worker at its greatest throughput"):
@@ -97,6 +115,17 @@ def show_profile(quick: bool, console: Console, written: Path | None) -> None:
     console.print(tables, soft_wrap=True)
     if written is not None:
         written.write_text(put_between(written.read_text(), tables, PROFILE_BEGIN, PROFILE_END))
+
+
+def show_scale(quick: bool, console: Console, written: Path | None) -> None:
+    """Test the model of scale, and put what was found and the model into the document if there is one."""
+    with console.status("a thousand accounts, at given parts of what the model says"):
+        tables = check_tables(scaled(3_000, 10.0) if quick else scaled(6_000, 30.0), how_taken(quick))
+    console.print(model_tables(costs_in(msgspec.json.decode(STORED.read_bytes()))), soft_wrap=True)
+    console.print(tables, soft_wrap=True)
+    if written is not None:
+        written.write_text(put_between(written.read_text(), tables, CHECK_BEGIN, CHECK_END))
+        write_model(STORED, written)
 
 
 @click.command(help=__doc__)
@@ -125,6 +154,9 @@ def show_profile(quick: bool, console: Console, written: Path | None) -> None:
     help="Write the figures into docs/performance.md and performance.json.",
 )
 @click.option(
+    "--scale", "at_scale", is_flag=True, help="Instead: the model of scale, tested with a thousand accounts."
+)
+@click.option(
     "--profile", "profiled", is_flag=True, help="Instead: where the microseconds of an intent go in a worker."
 )
 def main(
@@ -135,6 +167,7 @@ def main(
     delay_ms: float,
     paper: bool,
     documented: bool,
+    at_scale: bool,
     profiled: bool,
 ) -> None:
     """Run it; exit code 1 if a measure could not be taken."""
@@ -143,6 +176,9 @@ def main(
         if profiled:
             show_profile(quick, console, DOCUMENT if documented else None)
             return
+        if at_scale:
+            show_scale(quick, console, DOCUMENT if documented else None)
+            return
         results = run(only, Conditions(quick, Site(paper, delay_ms), repeats), console)
     except (PoolFailed, NotInstalled) as error:
         raise click.ClickException(str(error)) from None
@@ -150,6 +186,7 @@ def main(
         raise click.Abort from None
     if documented:
         document(results, how_taken(quick), STORED, DOCUMENT)
+        write_model(STORED, DOCUMENT)
     if machine:
         print(as_json(results), flush=True)
     sys.exit(0 if len(results) == len(only) else 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from scripts.harness.chaos import clustered
 from scripts.harness.chaos.catalogue import SCENARIOS
 from scripts.harness.chaos.running import Outcome, run
 from scripts.harness.chaos.stage import Options
@@ -42,6 +43,7 @@ def repeat_command(name: str, options: Options) -> str:
     ]  # fmt: skip
     if name == "storm":
         words += ["--minutes", f"{options.minutes:g}"]
+    words += ["--cluster"] if options.masters and SCENARIOS[name].replicas is None else []
     return " ".join(words + (["--only", options.only] if options.only else []))
 
 
@@ -50,6 +52,11 @@ def repeat_command(name: str, options: Options) -> str:
 @click.option("--list", "listing", is_flag=True, help="Name the scenarios and what each breaks.")
 @click.option("--all", "everything", is_flag=True, help="Run every scenario.")
 @click.option("--cut", is_flag=True, help="Run the cut for continuous integration: a few minutes on 2 cores.")
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="In a Redis Cluster of three masters; leaves out what breaks a single Redis.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed breaks the same things.")
 @click.option("--intents", type=click.IntRange(1), help="How many intents; default: the scenario's own.")
 @click.option(
@@ -69,7 +76,7 @@ def repeat_command(name: str, options: Options) -> str:
     "--json", "machine", is_flag=True, help="The last line of stdout is one JSON object; the rest: stderr."
 )
 def main(
-    names: tuple[str, ...], listing: bool, everything: bool, cut: bool, seed: int, intents: int | None,
+    names: tuple[str, ...], listing: bool, everything: bool, cut: bool, cluster: bool, seed: int, intents: int | None,
     workers: int | None, minutes: float, rate: float | None, only: str, logs: Path | None, machine: bool,
 ) -> None:  # fmt: skip
     """Run scenarios; exit code 1 if a guarantee did not hold."""
@@ -87,6 +94,9 @@ def main(
     outcomes = []
     for name in names:
         scenario = SCENARIOS[name]
+        if cluster and scenario.one_redis:
+            console.print(f"{name}: left out: {scenario.one_redis}", markup=False)
+            continue
         options = Options(
             seed=seed,
             intents=intents or (scenario.cut_intents if cut else scenario.intents),
@@ -94,6 +104,8 @@ def main(
             minutes=minutes,
             rate=scenario.rate if rate is None else rate,
             only=only,
+            masters=clustered.MASTERS if cluster or scenario.replicas is not None else 0,
+            replicas=scenario.replicas or 0,
         )
         outcomes.append(run(name, options, console, repeat_command(name, options), logs))
     if machine:

@@ -1,7 +1,8 @@
 """Watch intents become orders, and see them reconciled against the exchange's own books.
 
-Starts an embedded Redis, the paper exchange, exchange workers for `binance` (USDⓈ-M) and `binance-spot`, and the
-scheduler; a separate producer process appends intents, some wrong on purpose. Everything runs on this machine.
+Starts an embedded Redis (with --cluster: three that form a cluster), the paper exchange, exchange workers for `binance`
+(USDⓈ-M) and `binance-spot`, and the scheduler; a separate producer process appends intents, some wrong on purpose.
+Everything runs on this machine.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ POOL: Final = "orderlane"
 EXCHANGES: Final = ("binance", "binance-spot")
 EXIT_FAILED: Final = 3
 EXIT_INTERRUPTED: Final = 130
+MASTERS: Final = 3
 STALL_SECONDS: Final = 60.0
 """Without any progress for this long the run counts as stuck."""
 
@@ -153,7 +155,7 @@ def wait_until_ready(pool: LocalPool, client: redis.Redis, workers: int) -> None
 def start_producer(pool: LocalPool, intents: int, seed: int, record: Path) -> subprocess.Popen[bytes]:
     """Start the application that appends intents."""
     command = [
-        sys.executable, "-m", "scripts.harness.producer", "--redis-url", pool.redis.url, "--intents", str(intents),
+        sys.executable, "-m", "scripts.harness.producer", "--redis-url", pool.redis_url, "--intents", str(intents),
         "--seed", str(seed), "--prices", json.dumps(prices(pool)), "--record", str(record),
     ]  # fmt: skip
     return subprocess.Popen(command, env=pool.environment)
@@ -163,7 +165,7 @@ def run(
     pool: LocalPool, intents: int, workers: int, seed: int, console: Console, *, live: bool
 ) -> tuple[Verdict, float]:
     """Run the demo in a pool that has Redis and the exchange; the verdict and how long the intents took."""
-    client = connect(pool.redis.url)
+    client = connect(pool.redis_url)
     try:
         for number in range(1, workers + 1):
             pool.start_worker("binance", number)
@@ -199,13 +201,20 @@ def run(
         client.close()
 
 
+def say_where(pool: LocalPool, console: Console) -> None:
+    """Say which master of the cluster has which exchange."""
+    if pool.cluster is not None:
+        places = [f"{name} on {pool.cluster.master_of(Keys(name, POOL).intents).port}" for name in EXCHANGES]
+        console.print(f"a Redis Cluster of {MASTERS} masters; {', '.join(places)}")
+
+
 def keep(pool: LocalPool, console: Console) -> None:
     """Leave the pool running until Ctrl-C."""
     command = ROOT / "scripts" / "orderlane"
     console.print(
-        f"\nThe pool keeps running; Ctrl-C ends it. Redis: {pool.redis.url}   paper exchange: {pool.paper_url}\n"
-        f"  {command} --redis-url {pool.redis.url} status\n"
-        f"  {command} --redis-url {pool.redis.url} watch\n"
+        f"\nThe pool keeps running; Ctrl-C ends it. Redis: {pool.redis_url}   paper exchange: {pool.paper_url}\n"
+        f"  {command} --redis-url {pool.redis_url} status\n"
+        f"  {command} --redis-url {pool.redis_url} watch\n"
         f"logs, until it ends: {pool.folder}",
         soft_wrap=True,
     )
@@ -235,15 +244,23 @@ def keep(pool: LocalPool, console: Console) -> None:
     is_flag=True,
     help="The last line of stdout is one JSON object; the rest goes to stderr.",
 )
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="On a Redis Cluster of three masters: each exchange on one of its own.",
+)
 @click.option("--keep", "keep_running", is_flag=True, help="Leave the pool running afterwards, until Ctrl-C.")
-def main(intents: int, workers: int, seed: int, machine: bool, keep_running: bool) -> None:
+def main(intents: int, workers: int, seed: int, machine: bool, cluster: bool, keep_running: bool) -> None:
     """Run it; exit code 1 if anything is lost, duplicated, out of lane order or unknown, 3 if it could not run."""
     console = Console(stderr=machine)
     console.print(
         f"{intents} intents; workers: {workers} for binance, 1 for binance-spot; everything on this machine"
     )
     try:
-        with LocalPool(paper_options=("--seed", str(seed))) as pool:
+        masters = MASTERS if cluster else 0
+        with LocalPool(paper_options=("--seed", str(seed)), masters=masters) as pool:
+            if cluster:
+                say_where(pool, console)
             verdict, seconds = run(pool, intents, workers, seed, console, live=console.is_terminal)
             show(verdict, seconds, console)
             if machine:

@@ -44,8 +44,32 @@ class PipePrinter(Printer):  # type: ignore[misc]
             super().write(message)
             self.output.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            keep_quiet()
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def keep_quiet() -> None:
+    """Nobody reads our output any more: let the rest of it go nowhere, without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class PoolManager(honcho.manager.Manager):  # type: ignore[misc]
+    """Honcho's manager, told to end before every process has said its id: it raises KeyError then, and leaves those
+    it has started. This one ends them as soon as all have."""
+
+    _wanted = False
+
+    def terminate(self) -> None:
+        """End all processes, now or once the last has started."""
+        self._wanted = True
+        self._all_started()
+
+    def _all_started(self) -> bool:
+        """Asked by honcho's loop, ten times a second at least."""
+        started: bool = super()._all_started()
+        if started and self._wanted:
+            super().terminate()
+        return started
 
 
 def worker_counts(settings: Settings, given: tuple[str, ...]) -> dict[str, int]:
@@ -72,7 +96,7 @@ def processes(settings: Settings, counts: dict[str, int]) -> Iterator[tuple[str,
             for exchange, count in counts.items():
                 for number in range(1, count + 1):
                     yield f"{exchange}.{number}", command, {"EXCHANGE": exchange}
-        else:
+        elif name != "archiver" or settings.archive.enabled:
             yield name, command, {}
 
 
@@ -178,15 +202,20 @@ def main(config: Path | None, workers: tuple[str, ...], redis_port: int) -> None
 def run(settings: Settings, counts: dict[str, int], variables: dict[str, str]) -> int:
     """Run all processes until Ctrl-C or SIGTERM; 0 when they were asked to stop."""
     honcho.manager.KILL_WAIT = STOP_SECONDS
-    manager = honcho.manager.Manager(PipePrinter(sys.stdout))
+    manager = PoolManager(PipePrinter(sys.stdout))
     for name, command, extra in processes(settings, counts):
         manager.add_process(name, kept_running(name, command), env={**variables, **extra}, cwd=str(ROOT))
     url = redacted(variables["REDIS_URL"])
-    print(
-        f"orderlane: Redis at {url}, files in {variables['ORDERLANE_DATA_FOLDER']}\n"
-        f"orderlane: in another terminal: scripts/orderlane --redis-url {url} status     (Ctrl-C here ends the pool)",
-        flush=True,
-    )
+    try:
+        print(
+            f"orderlane: Redis at {url}, files in {variables['ORDERLANE_DATA_FOLDER']}\n"
+            f"orderlane: in another terminal: scripts/orderlane --redis-url {url} status     "
+            "(Ctrl-C here ends the pool)",
+            flush=True,
+        )
+    except BrokenPipeError:
+        keep_quiet()
+        return 0
     manager.loop()
     return 0 if manager.returncode in (0, 130, 143) else int(manager.returncode or 1)
 

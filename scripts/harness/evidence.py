@@ -68,11 +68,7 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
 def leaked_keys(client: redis.Redis) -> list[str]:
     """Keys of a form that `orderlane.keys` does not know (rq's own apart)."""
     names = (key.decode() for key in scan(client, "*"))
-    return sorted(
-        name
-        for name in names
-        if not KNOWN.match(name) and not name.startswith("rq:") and not name.endswith(":exchanges")
-    )
+    return sorted(name for name in names if not KNOWN.match(name) and not name.startswith("rq:"))
 
 
 def scan(client: redis.Redis, pattern: str) -> Iterator[bytes]:

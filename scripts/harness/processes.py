@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final, Self
 
+from common.die_with_parent import die_with_parent
+from common.redis_cluster_server import EmbeddedCluster
 from common.redis_server import EmbeddedRedis
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -36,7 +38,7 @@ class Process:
         self.log = log
         self._output: IO[bytes] = log.open("ab")
         self.popen = subprocess.Popen(
-            command,
+            die_with_parent(command),
             env=environment,
             cwd=ROOT,
             stdout=self._output,
@@ -77,7 +79,11 @@ class Process:
 
 
 class LocalPool:
-    """Redis and the paper exchange, and as many workers as are asked for."""
+    """Redis and the paper exchange, and as many workers as are asked for.
+
+    With `masters`, the pool is in a Redis Cluster of so many, each with so many `replicas`; `redis` then holds the
+    scheduler's queue alone.
+    """
 
     def __init__(
         self,
@@ -88,11 +94,18 @@ class LocalPool:
         password: str | None = None,
         paper_options: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        masters: int = 0,
+        replicas: int = 0,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="orderlane-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(str(folder))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.redis = EmbeddedRedis(data_dir=self.folder / "redis", append_only=append_only, password=password)
+        self.cluster: EmbeddedCluster | None = None
+        if masters:
+            self.cluster = EmbeddedCluster(
+                self.folder / "cluster", masters=masters, replicas=replicas, append_only=append_only
+            )
         self.processes: dict[str, Process] = {}
         self._config = config
         self._paper_options = paper_options
@@ -102,6 +115,8 @@ class LocalPool:
     def __enter__(self) -> Self:
         try:
             self.redis.start()
+            if self.cluster:
+                self.cluster.start()
             self.start_paper()
         except BaseException:
             self.close()
@@ -116,15 +131,23 @@ class LocalPool:
         return f"http://127.0.0.1:{self._paper_port}"
 
     @property
+    def redis_url(self) -> str:
+        """The address of the Redis that holds the pool's stream and journal."""
+        return self.cluster.url if self.cluster else self.redis.url
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the pool's processes find in their environment."""
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("ORDERLANE_", "REDIS_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ORDERLANE_", "REDIS_", "RQ_REDIS_"))
         }
         return {
             **kept,
             "PYTHONPATH": str(ROOT),
-            "REDIS_URL": self.redis.url,
+            "REDIS_URL": self.redis_url,
+            "RQ_REDIS_URL": self.redis.url,
             "ORDERLANE_PAPER_URL": self.paper_url,
             "ORDERLANE_LOG_FORMAT": "json",
             **({"ORDERLANE_CONFIG": str(self._config)} if self._config else {}),
@@ -186,6 +209,8 @@ class LocalPool:
             process.signal(signal.SIGTERM)
         for process in ordered:
             codes[process.name] = process.stop()
+        if self.cluster:
+            self.cluster.stop()
         self.redis.stop()
         if self._temporary:
             self._temporary.cleanup()

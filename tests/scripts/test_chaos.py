@@ -1,4 +1,4 @@
-"""The chaos harness: what it promises on its command line, that it sees what is wrong, and a small cut of its runs."""
+"""The chaos harness: what it promises on its command line, that it sees what is wrong, and that it cleans up."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from common.failpoints import POINTS
+from common.redis_server import EmbeddedRedis
+from orderlane.connection import connect
 from orderlane.identity import client_order_id
 from orderlane.intents import OrderType, PlaceOrder, Side
+from orderlane.keys import Keys
 from orderlane.orders import Order, OrderStatus
+from scripts.chaos import as_json
 from scripts.harness.chaos.books import Booked, mismatches
 from scripts.harness.chaos.catalogue import SCENARIOS
-from scripts.harness.chaos.judging import rule
+from scripts.harness.chaos.judging import POOL, rule
 from scripts.harness.chaos.matrix import BEHAVIOURS, ROUTES, batches, cells, sample, seats
 from scripts.harness.chaos.matrix import COINS as MATRIX_COINS
+from scripts.harness.chaos.redis_faults import known_to
+from scripts.harness.chaos.running import Outcome
 from scripts.harness.chaos.stage import Options, Stage
 from scripts.harness.processes import ROOT
 from scripts.harness.verdict import Appended
@@ -130,21 +137,46 @@ def test_the_judge_sees_what_was_lost_left_over_and_leaked(tmp_path: Path) -> No
         assert (ruling.verdict.lost, ruling.stuck, ruling.leaked) == (1, 2, 1)
 
 
-def test_deaths_at_drawn_points_leave_one_order_or_one_verdict_each() -> None:
-    done = chaos("death", "--intents", "10", "--seed", "4", "--json")
-    closing = json.loads(done.stdout.splitlines()[-1])
-    assert list(closing) == KEYS
-    wrong = [
-        closing[name]
-        for name in ("unknown", "lost", "duplicated", "out_of_order", "stuck", "mismatched", "leaked_keys")
+def test_an_entry_is_known_by_its_exchange_too(tmp_path: Path) -> None:
+    def appended(exchange: str, entry: str) -> Appended:
+        return Appended(exchange, entry, f"{exchange}/{entry}", order(OrderStatus.ACTIVE).intent)
+
+    with EmbeddedRedis(tmp_path / "redis") as server, connect(server.url) as client:
+        client.xadd(Keys("binance", POOL).intents, {"intent": "{}"}, id="1-1")
+        known = known_to(server, [appended("binance", "1-1"), appended("binance-spot", "1-1")])
+    assert known == {("binance", "1-1")}
+
+
+def test_the_closing_line_sums_up_every_run() -> None:
+    runs = [
+        Outcome(intents=3, accepted=2, refused=1, faults=4, recoveries_ms=(10.0, 30.0), seconds=1.5),
+        Outcome(intents=5, lost=1, duplicated=2, recoveries_ms=(20.0,), seconds=2.0, holds=False),
     ]
-    assert wrong == [0] * 7, done.stderr.decode()
-    assert done.returncode == 0, done.stderr.decode()
-    assert closing["faults"] >= 10
-    assert closing["intents"] == closing["accepted"] + closing["refused"]
+    closing = json.loads(as_json(runs))
+    assert list(closing) == KEYS
+    assert (closing["intents"], closing["lost"], closing["duplicated"], closing["faults"]) == (8, 1, 2, 4)
+    assert (closing["recovery_ms_p50"], closing["recovery_ms_max"], closing["seconds"]) == (20.0, 30.0, 3.5)
 
 
-def test_a_tail_lost_by_redis_doubles_nothing() -> None:
-    done = chaos("redis-tail-lost", "--intents", "60", "--seed", "1", "--json")
-    closing = json.loads(done.stdout.splitlines()[-1])
-    assert (done.returncode, closing["lost"], closing["duplicated"]) == (0, 0, 0), done.stderr.decode()
+def test_a_killed_harness_takes_every_process_with_it(tmp_path: Path) -> None:
+    holder = (
+        "import sys, time\nfrom pathlib import Path\nfrom scripts.harness.chaos.stage import Options, Stage\n"
+        "with Stage('test', Options(), Path(sys.argv[1])) as stage:\n"
+        "    stage.start_scheduler(), stage.open_house(), print('open', flush=True), time.sleep(600)\n"
+    )
+    harness = psutil.Popen(
+        [sys.executable, "-P", "-c", holder, str(tmp_path / "stage")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert harness.stdout.readline() == b"open\n"
+        started = harness.children(recursive=True)
+    finally:
+        harness.kill()
+        harness.wait()
+        harness.stdout.close()
+    assert len(started) >= len(("redis", "paper", "nursery", "scheduler", "worker", "worker"))
+    _, living = psutil.wait_procs(started, timeout=20)
+    for process in living:
+        process.kill()
+    assert living == []

@@ -43,6 +43,14 @@ def test_every_intent_of_the_demo_ends_once_with_two_and_with_four_workers(worke
     assert closing["failed"]
 
 
+def test_every_intent_of_the_demo_ends_once_on_a_cluster_of_three_masters() -> None:
+    code, closing = run_demo("--cluster", "--intents", "120", "--seed", "3")
+    assert code == 0
+    assert (closing["lost"], closing["duplicated"], closing["out_of_order"]) == (0, 0, 0)
+    assert closing["acknowledged"] + closing["rejected"] + closing["failed"] == 120  # type: ignore[operator]
+    assert closing["filled"]
+
+
 def test_nothing_is_lost_or_doubled_when_a_worker_is_killed_in_the_middle(tmp_path: Path) -> None:
     with LocalPool(tmp_path, paper_options=("--seed", "7")) as pool:
         client = connect(pool.redis.url)

@@ -8,7 +8,19 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from scripts.harness.chaos import crowds, death, fuzz, network, recovery, redis_faults, storm, zombie
+from scripts.harness.chaos import (
+    clustered,
+    crowds,
+    death,
+    failover,
+    full_disk,
+    fuzz,
+    network,
+    recovery,
+    redis_faults,
+    storm,
+    zombie,
+)
 from scripts.harness.chaos.stage import DEFAULT, QUICK, Stage, Timing
 
 
@@ -22,9 +34,16 @@ class Scenario(Struct, frozen=True, kw_only=True):
     workers: int = 3
     rate: float = 25.0
     cut_intents: int = 0
+    replicas: int | None = None
+    """In a cluster only, each of whose masters has so many."""
+    one_redis: str = ""
+    """Why it is not played in a cluster; empty: it is."""
 
 
 DOUBTFUL: Final = msgspec.structs.replace(QUICK, restart_doubt_seconds=60)
+
+ONE: Final = "it breaks the one Redis server; `cluster-failover` breaks one of several"
+PROXIED: Final = "nodes announce their own addresses, which lead round a proxy"
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "death": Scenario(
@@ -68,32 +87,64 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         play=redis_faults.play_kill,
         timing=DOUBTFUL,
         cut_intents=100,
+        one_redis=ONE,
     ),
     "redis-tail-lost": Scenario(
         summary="Redis killed, the end of its append-only file gone; producers repeat what is gone",
         play=redis_faults.play_tail_lost,
         timing=DOUBTFUL,
         cut_intents=100,
+        one_redis=ONE,
     ),
     "redis-failover": Scenario(
-        summary="a replica that misses the last second is promoted",
-        play=redis_faults.play_failover,
+        summary="the master dies, Sentinel promotes a replica that misses the last second, the old master comes back",
+        play=failover.play,
         timing=DOUBTFUL,
+        cut_intents=100,
+        one_redis=ONE,
     ),
-    "redis-stall": Scenario(summary="Redis stands still for 20 s", play=redis_faults.play_stall),
-    "redis-oom": Scenario(summary="Redis refuses every write for want of memory", play=redis_faults.play_oom),
+    "redis-full-disk": Scenario(
+        summary="Redis can't write its file, and refuses every write; once it is killed in that state",
+        play=full_disk.play,
+        timing=DOUBTFUL,
+        cut_intents=100,
+        one_redis=ONE,
+    ),
+    "cluster-failover": Scenario(
+        summary="in a Redis Cluster: a master dies, its replica, which misses the last second, takes over",
+        play=clustered.play_failover,
+        timing=DOUBTFUL,
+        cut_intents=100,
+        replicas=1,
+    ),
+    "cluster-moves": Scenario(
+        summary="in a Redis Cluster: the slot of an exchange moves from master to master under load",
+        play=clustered.play_moves,
+        timing=DOUBTFUL,
+        cut_intents=100,
+        replicas=0,
+    ),
+    "redis-stall": Scenario(
+        summary="Redis stands still for 20 s", play=redis_faults.play_stall, one_redis=ONE
+    ),
+    "redis-oom": Scenario(
+        summary="Redis refuses every write for want of memory", play=redis_faults.play_oom, one_redis=ONE
+    ),
     "redis-dropped-replies": Scenario(
         summary="a proxy before Redis drops replies, cuts at any byte, or falls silent",
         play=redis_faults.play_dropped_replies,
         cut_intents=100,
+        one_redis=PROXIED,
     ),
     "scripts-flushed": Scenario(
         summary="SCRIPT FLUSH and every connection cut, again and again",
         play=redis_faults.play_scripts_flushed,
+        one_redis=ONE,
     ),
     "wrong-password": Scenario(
         summary="Redis wants a password that the pool does not have, for a while",
         play=redis_faults.play_wrong_password,
+        one_redis=ONE,
     ),
     "wrong-type": Scenario(
         summary="keys of the pool hold a foreign string, until a person deletes it",
@@ -115,6 +166,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         timing=DOUBTFUL,
         workers=4,
         rate=15.0,
+        one_redis=ONE,
     ),
     "fuzz": Scenario(
         summary="damaged entries by the --intents",

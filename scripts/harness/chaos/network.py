@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from scripts.harness.chaos.proxy import CALM, Mood
 from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.worlds import refusals
 
 BAD_NETWORK: Final = Mood(drop_reply=0.03, cut_reply=0.03, cut_request=0.03, swallow_reply=0.02, delay_ms=150)
 OUTAGE_SECONDS: Final = 2.0
@@ -66,6 +67,12 @@ def play_names(stage: Stage) -> None:
         stage.fault("names resolve again")
         proxy.mood = CALM
     stage.drain()
+    asked = refusals(gone).stat().st_size if refusals(gone).exists() else 0
+    stage.notes.append(f"{asked} times a worker asked for the exchange's address in vain")
+    if not asked:
+        stage.findings.append(
+            "no worker asked for the exchange's address while none was to be had: nothing was tried"
+        )
 
 
 def play_tls(stage: Stage) -> None:

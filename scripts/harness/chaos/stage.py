@@ -8,11 +8,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 import redis
@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from rich.table import Table
 
 from common import failpoints
-from common.redis_server import EmbeddedRedis
+from common.lanes import IDLE_LEASES
 from orderlane.connection import connect
 from orderlane.intents import Intent
 from orderlane.keys import Keys
@@ -34,6 +34,8 @@ from scripts.harness.evidence import read_journal
 from scripts.harness.processes import LocalPool, PoolFailed, Process
 from scripts.harness.producer import COINS, Plan
 from scripts.harness.verdict import Appended
+
+T = TypeVar("T")
 
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, what is left counts as stuck."""
@@ -77,7 +79,7 @@ DEFAULT: Final = Timing(
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What the command line says of a run."""
+    """What the command line says of a run. `masters` (0: one Redis, no cluster), each with so many `replicas`."""
 
     seed: int = 1
     intents: int = 100
@@ -85,6 +87,8 @@ class Options(Struct, frozen=True, kw_only=True):
     minutes: float = 1.0
     rate: float = 20.0
     only: str = ""
+    masters: int = 0
+    replicas: int = 0
 
 
 class Stage:
@@ -128,18 +132,18 @@ class Stage:
         config.write_text(configuration(self.timing))
         unlimited = ("--weight-limit", "6000000", "--orders-10s", "1000000", "--orders-1m", "6000000")
         with ExitStack() as exits:
+            paper_options = ("--seed", str(self.options.seed), "--step-ms", "0", *unlimited)
             self.pool = exits.enter_context(
                 LocalPool(
-                    self.folder,
-                    config=config,
-                    paper_options=("--seed", str(self.options.seed), "--step-ms", "0", *unlimited),
+                    self.folder, config=config, paper_options=paper_options, masters=self.options.masters,
+                    replicas=self.options.replicas,
                 )
-            )
-            self.client = connect(self.pool.redis.url)
+            )  # fmt: skip
+            self.client = connect(self.pool.redis_url)
             exits.callback(lambda: self.client.close())
             self.fleet = Fleet(self.folder, self._environment)
             exits.callback(self.fleet.close)
-            self.submitter = Submitter(self.pool.redis.url, rate=self.options.rate)
+            self.submitter = Submitter(self.pool.redis_url, rate=self.options.rate)
             exits.callback(lambda: self.submitter.stop())
             self._exits = exits.pop_all()
         return self
@@ -156,13 +160,13 @@ class Stage:
 
     def proxy(self, name: str, port: int, **options: Any) -> Proxy:
         """A proxy that lives as long as the stage."""
-        proxy = self._exits.enter_context(Proxy(name, port, self.options.seed, **options))
+        proxy = self.keep(Proxy(name, port, self.options.seed, **options))
         proxy.faults = self.faults
         return proxy
 
-    def second_redis(self, name: str) -> EmbeddedRedis:
-        """Another Redis that lives as long as the stage."""
-        return self._exits.enter_context(EmbeddedRedis(self.folder / name, append_only=True))
+    def keep(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context that ends with the stage."""
+        return self._exits.enter_context(context)
 
     def redis_proxy(self) -> Proxy:
         """Put a proxy between the workers and Redis; the harness itself goes round it."""
@@ -182,11 +186,12 @@ class Stage:
         self.submitter = Submitter(f"redis://127.0.0.1:{proxy.port}/0", rate=self.options.rate)
         return proxy
 
-    def move_redis(self, server: EmbeddedRedis) -> None:
-        """Look at another server from now on: the old one is out of the game."""
+    def reach_redis_by(self, url: str) -> None:
+        """From now on the pool's processes, the producer and the harness itself find Redis by this URL."""
         self.client.close()
-        self.client = connect(server.url)
-        self.pool.redis = server
+        self.client = connect(url)
+        self.worker_environment |= {"REDIS_URL": url, "RQ_REDIS_URL": url}
+        self.submitter = Submitter(url, rate=self.options.rate)
 
     def resend(self, gone: Sequence[Appended]) -> int:
         """Submit again what Redis forgot, as its producer would; how many intents that were."""
@@ -324,7 +329,7 @@ class Stage:
         clears up after those that were killed at the very end."""
         self.fleet.replacing = False
         self.arms.clear()
-        time.sleep(self.timing.lease_ms / 1000)
+        time.sleep(self.timing.lease_ms * IDLE_LEASES / 1000)
         for exchange in EXCHANGES:
             if not self.fleet.alive(exchange) and self.client.exists(self.keys(exchange).workers):
                 self.fleet.start(exchange)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import certifi
+import uvloop
 
 
 def enter(world: str) -> None:
@@ -37,19 +38,31 @@ def clock_off(seconds: str) -> None:
 
 
 def resolver_gone(flag: str) -> None:
-    """No name is resolved while the file `flag` exists, and no answer is kept."""
-    from common.exchange import transport
+    """No name is resolved while the file `flag` exists, and no answer is kept. Each refusal adds a byte to
+    `refusals(flag)`."""
+    from common.exchange import http_pool
 
-    transport._DNS_CACHE_SECONDS = 0  # type: ignore[misc]
-    resolve: Callable[..., Any] = socket.getaddrinfo
+    http_pool.DNS_CACHE_SECONDS = 0  # type: ignore[misc]
     gone = Path(flag)
+    # uvloop asks the system's resolver itself, past Python's `socket`.
+    resolve: Callable[..., Any] = uvloop.Loop.getaddrinfo
 
-    def getaddrinfo(host: Any, *rest: Any, **options: Any) -> Any:
+    def refuse(host: Any) -> None:
         if gone.exists() and str(host) == "localhost":
+            with refusals(gone).open("ab") as file:
+                file.write(b"x")
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return resolve(host, *rest, **options)
 
-    socket.getaddrinfo = getaddrinfo
+    async def getaddrinfo(loop: uvloop.Loop, host: Any, *rest: Any, **options: Any) -> Any:
+        refuse(host)
+        return await resolve(loop, host, *rest, **options)
+
+    uvloop.Loop.getaddrinfo = getaddrinfo  # type: ignore[assignment, method-assign]
+
+
+def refusals(flag: Path) -> Path:
+    """The file as long as how often no name was resolved."""
+    return flag.with_name(f"{flag.name}.refused")
 
 
 def trust(bundle: str) -> None:
