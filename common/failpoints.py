@@ -29,7 +29,8 @@ class Point(Struct, frozen=True):
     """What has happened, and what not yet, when a point is reached.
 
     `drives` names the kinds of work that pass it: `place`, `cancel`, `amend` (in place), `replace` (an amend that
-    cancels and places anew), `cancel_all`; `any` for every entry, `process` for what no single entry belongs to.
+    cancels and places anew), `cancel_all`; `any` for every entry, `process` for what no single entry belongs to,
+    `archive` for the archiver; `think` for a lane whose waiting entries the rules change.
     """
 
     meaning: str
@@ -51,6 +52,11 @@ POINTS: Final[Mapping[str, Point]] = {
     # One entry, from the moment a task has it.
     "lane.taken": Point("an entry is in hand, not even decoded", ("any",)),
     "lane.decoded": Point("the entry was decoded and is about to be judged", ("any",)),
+    "think.seen": Point("the lane was looked at, nothing was decided about it", ("think",)),
+    "think.decided": Point(
+        "a rule found something to do about entries that wait, nothing was written", ("think",)
+    ),
+    "think.done": Point("what a rule decided was carried out", ("think",)),
     "place.normalized": Point("the order fits the market, no token was taken", ("place", "replace")),
     "place.admitted": Point("tokens were taken, begin was not written", ("place", "replace")),
     "place.begun": Point("SUBMITTED is on record, nothing was sent", ("place", "replace")),
@@ -80,6 +86,13 @@ POINTS: Final[Mapping[str, Point]] = {
     # The scheduler's sync.
     "sync.asked": Point("the exchange listed an account's open orders, nothing is on record", ("process",)),
     "sync.noted": Point("one order was brought up to date by the sync, others were not", ("process",)),
+    # The archiver.
+    "archive.migrated": Point("the schema is up to date and not committed", ("archive",)),
+    "archive.read": Point("events were read from Redis, nothing of them is in the archive", ("archive",)),
+    "archive.written": Point("a batch and its position are written and not committed", ("archive",)),
+    "archive.committed": Point("a batch is committed, nobody was told", ("archive",)),
+    "archive.told": Point("the event about a flaw in the history is published, not on record", ("archive",)),
+    "archive.published": Point("Redis knows how far the archive has come", ("archive",)),
 }
 """Every point, by name, in the order in which an intent passes them."""
 

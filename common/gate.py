@@ -11,6 +11,7 @@ import asyncio
 import random
 from bisect import insort
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -22,12 +23,59 @@ MOST_SLEEP_MS: Final = 5_000
 
 
 class _Waiter:
-    def __init__(self, urgency: int, arrival: int) -> None:
-        self.rank = (urgency, arrival)
+    def __init__(self, rank: tuple[int, int]) -> None:
+        """`rank`: its urgency and its arrival."""
+        self.rank = rank
         self.turn = asyncio.Event()
 
     def __lt__(self, other: _Waiter) -> bool:
         return self.rank < other.rank
+
+
+class Overtaken(Exception):
+    """Something has come up that should be looked at before this request; it has neither passed nor paid."""
+
+
+class Patience:
+    """A request's readiness to wait, which somebody else may end: between its attempts, never during one."""
+
+    def __init__(self, on_wait: Callable[[], None], arrival: int | None = None) -> None:
+        """`on_wait` is called when the request has to wait. `arrival`: its place among others, from an earlier wait."""
+        self.arrival = arrival
+        self._on_wait = on_wait
+        self._limit: asyncio.Timeout | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        """Raise Overtaken in the request, at once if it waits, or before it waits again."""
+        self._ended = True
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def check(self) -> None:
+        """Raise Overtaken if the wait was ended."""
+        if self._ended:
+            raise Overtaken
+
+    def waits(self) -> None:
+        """Say that the request has to wait."""
+        self._on_wait()
+
+    async def bear(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Wait for it.
+
+        Raises:
+            Overtaken: `end` was called.
+        """
+        self.check()
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                await wait()
+        except TimeoutError:
+            self.check()
+            raise
+        finally:
+            self._limit = None
 
 
 class Gate:
@@ -51,26 +99,36 @@ class Gate:
         """How many requests wait now, over all queues."""
         return sum(map(len, self._queues.values()))
 
-    async def run(self, key: str, urgency: int, attempt: Callable[[], Awaitable[int]]) -> None:
+    async def run(
+        self,
+        key: str,
+        urgency: int,
+        attempt: Callable[[], Awaitable[int]],
+        patience: Patience | None = None,
+    ) -> None:
         """Call `attempt` until it returns 0, in this request's turn among those with the same `key`.
 
         `attempt` returns 0 when it has passed, or the ms to wait before it is worth another try. A smaller
         `urgency` goes first. What `attempt` raises is raised here, and cancelling is safe at any moment:
         the next in the queue gets the turn. An attempt cancelled on its way may have taken its tokens; they
-        are lost, not owed.
+        are lost, not owed. With `patience` the wait can be ended (Overtaken).
         """
-        me = _Waiter(urgency, next(self._arrivals))
+        arrival = patience.arrival if patience is not None else None
+        rank = urgency, next(self._arrivals) if arrival is None else arrival
         queue = self._queues.get(key)
-        if not queue or me < queue[0]:
+        if not queue or rank < queue[0].rank:
             wait_ms = await attempt()
             if wait_ms <= 0:
                 return
         else:
             wait_ms = 0
-        queue = self._queues.setdefault(key, [])
+        queue, me = self._queues.setdefault(key, []), _Waiter(rank)
         insort(queue, me)
         try:
-            await self._wait_in(queue, me, wait_ms, attempt)
+            if patience is not None:
+                patience.arrival = rank[1]
+                patience.waits()
+            await self._wait_in(queue, me, wait_ms, attempt, patience)
         finally:
             queue.remove(me)
             if queue:
@@ -79,18 +137,31 @@ class Gate:
                 del self._queues[key]
 
     async def _wait_in(
-        self, queue: list[_Waiter], me: _Waiter, wait_ms: int, attempt: Callable[[], Awaitable[int]]
+        self,
+        queue: list[_Waiter],
+        me: _Waiter,
+        wait_ms: int,
+        attempt: Callable[[], Awaitable[int]],
+        patience: Patience | None,
     ) -> None:
         while True:
             while queue[0] is not me:
                 me.turn.clear()
-                await me.turn.wait()
+                await _bear(me.turn.wait, patience)
                 wait_ms = 0  # whoever was first has just been through, or given up: ask what holds now
             if wait_ms > 0:
                 extra_ms = self._chance() * min(MOST_EXTRA_MS, wait_ms / 10)
-                await self._sleep(min(wait_ms + extra_ms, MOST_SLEEP_MS) / 1_000)
+                seconds = min(wait_ms + extra_ms, MOST_SLEEP_MS) / 1_000
+                await _bear(partial(self._sleep, seconds), patience)
                 if queue[0] is not me:
                     continue
             wait_ms = await attempt()
             if wait_ms <= 0:
                 return
+
+
+async def _bear(wait: Callable[[], Awaitable[object]], patience: Patience | None) -> None:
+    if patience is None:
+        await wait()
+    else:
+        await patience.bear(wait)

@@ -13,14 +13,16 @@ import itertools
 import secrets
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from common.claims import Claim
 from common.exchange.base import OrderReport
-from common.lanes import RETRY_SECONDS, Dispatcher, Hold, LeaseLost, lane_keys, read_run
-from common.redis import REPLY_LOST, Argument, ScriptRunner
+from common.lanes import Dispatcher, Hold, LeaseLost, ask_until_answered, lane_keys, read_run
+from common.redis import Argument, ScriptRunner
 from common.telemetry import log_transition
 from orderlane.events import Event, encode_event, order_event
 from orderlane.intents import Intent, encode_intent
@@ -49,6 +51,20 @@ class Conflict(Struct, frozen=True):
 
     current: Order | None
     digest: str
+
+
+class MustWait(Struct, frozen=True):
+    """Nothing was begun: the request's tokens are not there, or its scope is shut; worth another try in `wait_ms`."""
+
+    wait_ms: int
+
+
+READ_TOGETHER: Final = 250
+"""Records read by one call: bounds how long it holds Redis (some 0.5 ms)."""
+_RECORD_FIELDS: Final = (b"status", b"version", b"entry", b"record")
+
+NO_TOKENS: Final = Claim(gate="", urgent=True, keys=(), arguments=(0, 0))
+"""The claim of what is begun without being sent, or whose tokens have been taken before."""
 
 
 def digest_of(intent: Intent) -> str:
@@ -113,6 +129,8 @@ class Journal:
         self._dispatcher = dispatcher
         self._writer = dispatcher.worker_id if dispatcher else f"outside:{secrets.token_hex(6)}"
         self._count = itertools.count(1)
+        self._lane_keys = tuple(lane_keys(keys))
+        self._begin_keys = (keys.waiting, keys.owners, keys.workers)
 
     async def read(self, client_order_id: str) -> Order | None:
         """The record as it stands, or None."""
@@ -125,11 +143,14 @@ class Journal:
 
     async def read_many(self, client_order_ids: Sequence[str]) -> list[Order | None]:
         """Records by client order id, in one round trip; None where there is none."""
-        async with self._runner.client.pipeline(transaction=False) as pipeline:
-            for client_order_id in client_order_ids:
-                pipeline.hgetall(self._keys.order(client_order_id))
-            found = await pipeline.execute() if client_order_ids else []
-        return [decode_order(fields) if fields else None for fields in found]
+        keys = [self._keys.order(client_order_id) for client_order_id in client_order_ids]
+        parts = [keys[start : start + READ_TOGETHER] for start in range(0, len(keys), READ_TOGETHER)]
+        answers = await asyncio.gather(*(self._runner.run("read_records", part, []) for part in parts))
+        return [
+            decode_order(dict(zip(_RECORD_FIELDS, values, strict=True))) if values else None
+            for answer in answers
+            for values in answer
+        ]
 
     async def write(
         self,
@@ -146,34 +167,36 @@ class Journal:
             LeaseLost: the lane is no longer this worker's; nothing was written (or its answer came too late).
             redis.exceptions.RedisError: without a hold, no answer came: the write may stand.
         """
-        event = order_event(
-            order,
-            before.status if before else OrderStatus.QUEUED,
-            at=order.times.updated_at,
-            worker=self._writer,
-        )
-        leaving = _may_leave(order.status, before)
-        arguments: list[Argument] = [
-            order.client_order_id, self._token(), order.intent.lane, hold.owner if hold else "",
-            self._dispatcher.worker_id if self._dispatcher and hold else "",
-            str(before.version) if before else "new",
-            leaving, order.status.value, hold.entry if hold else order.entry, hold.rank if hold else "",
-            digest_of(order.intent), encode_record(order),
+        if then is Then.BEGIN and hold is not None:
+            result = await self.begin(order, before, hold)
+            assert not isinstance(result, MustWait), "no tokens were asked for"
+            return result
+        event = self._event(order, before)
+        arguments = self._write_arguments(order, before, hold)
+        arguments += [
             self._retention_ms if order.status.terminal else 0, then.value,
             encode_event(event), *(encode_event(extra) for extra in extra_events),
         ]  # fmt: skip
-        reply = await self._ask("transition", self._order_keys(order), arguments, hold)
-        if reply[0] == b"fenced":
-            raise LeaseLost(self._writer)
-        if reply[0] == b"conflict":
-            return _read_conflict(reply[1:])
-        log_transition(event)
-        _, version, _, following = reply
-        entry = hold.entry if hold else order.entry
-        return Written(
-            msgspec.structs.replace(order, version=int(version), entry=entry),
-            read_run(following, hold.owner) if hold else None,
-        )
+        keys = (*self._lane_keys, *self._order_keys(order), self._keys.news)
+        return self._read_result(order, hold, event, await self._ask("transition", keys, arguments, hold))
+
+    async def begin(
+        self, order: Order, before: Order | None, hold: Hold, claim: Claim = NO_TOKENS
+    ) -> Written | Conflict | MustWait:
+        """Bring the record of the entry in hand from `before` to `order`, right before its request is sent, and take
+        the request's tokens: both or neither. From here on the entry stays its lane's first.
+
+        Raises:
+            LeaseLost: the lane is no longer this worker's; nothing was written (or its answer came too late).
+        """
+        event = self._event(order, before)
+        arguments = self._write_arguments(order, before, hold)
+        arguments += [encode_event(event), *claim.arguments]
+        keys = (*self._begin_keys, *self._order_keys(order), *claim.keys)
+        reply = await self._ask("begin", keys, arguments, hold)
+        if reply[0] == b"wait":
+            return MustWait(int(reply[1]))
+        return self._read_result(order, hold, event, reply)
 
     async def close_entry(
         self, hold: Hold, *, dead: Reason | None = None, events: Sequence[Event] = ()
@@ -186,7 +209,7 @@ class Journal:
         assert self._dispatcher is not None, "only a worker that holds a lane can end an entry"
         reply = await self._ask(
             "close_entry",
-            [*lane_keys(self._keys), self._keys.events, self._keys.dead],
+            [*self._lane_keys, self._keys.events, self._keys.dead, self._keys.news],
             [
                 hold.lane, hold.owner, self._dispatcher.worker_id, hold.entry, hold.rank,
                 msgspec.json.encode(dead) if dead else "", *(encode_event(event) for event in events),
@@ -217,32 +240,54 @@ class Journal:
     def _token(self) -> str:
         return f"{self._writer}/{next(self._count)}"
 
-    def _order_keys(self, order: Order) -> list[str]:
+    def _event(self, order: Order, before: Order | None) -> Event:
+        left = before.status if before else OrderStatus.QUEUED
+        return order_event(order, left, at=order.times.updated_at, worker=self._writer)
+
+    def _order_keys(self, order: Order) -> tuple[str, str, str, str]:
+        keys = self._keys
+        return keys.order(order.client_order_id), keys.open(order.intent.account), keys.unknown, keys.events
+
+    def _write_arguments(self, order: Order, before: Order | None, hold: Hold | None) -> list[Argument]:
+        """The first twelve arguments of `begin.lua` and `transition.lua`."""
+        repeats = before is not None and before.status == order.status
         return [
-            *lane_keys(self._keys),
-            self._keys.order(order.client_order_id),
-            self._keys.open(order.intent.account),
-            self._keys.unknown,
-            self._keys.events,
-        ]
+            order.client_order_id, self._token(), order.intent.lane, hold.owner if hold else "",
+            self._dispatcher.worker_id if self._dispatcher and hold else "",
+            str(before.version) if before else "new",
+            _may_leave(order.status, repeats), order.status.value,
+            hold.entry if hold else order.entry, hold.rank if hold else "",
+            "" if before else digest_of(order.intent), encode_record(order),
+        ]  # fmt: skip
 
-    async def _ask(self, script: str, keys: list[str], arguments: list[Argument], hold: Hold | None) -> Any:
-        """Run a script that is safe to repeat until it answers, or until the lease no longer covers it."""
-        for attempt in itertools.count():
-            try:
-                return await self._runner.run(script, keys, arguments)
-            except REPLY_LOST:
-                if hold is None or self._dispatcher is None:
-                    raise
-                self._dispatcher.require_lease()
-                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        raise AssertionError("unreachable")
+    def _read_result(
+        self, order: Order, hold: Hold | None, event: Event, reply: Sequence[Any]
+    ) -> Written | Conflict:
+        if reply[0] == b"fenced":
+            raise LeaseLost(self._writer)
+        if reply[0] == b"conflict":
+            return _read_conflict(reply[1:])
+        log_transition(event)
+        entry = hold.entry if hold else order.entry
+        return Written(
+            msgspec.structs.replace(order, version=int(reply[1]), entry=entry),
+            read_run(reply[3], hold.owner) if hold and len(reply) > 3 else None,
+        )
+
+    async def _ask(
+        self, script: str, keys: Sequence[str], arguments: Sequence[Argument], hold: Hold | None
+    ) -> Any:
+        """Run a script that is safe to repeat; for a lane's owner until it answers or its lease no longer covers it."""
+        if hold is None or self._dispatcher is None:
+            return await self._runner.run(script, keys, arguments)
+        return await ask_until_answered(self._runner, self._dispatcher, script, keys, arguments)
 
 
-def _may_leave(status: OrderStatus, before: Order | None) -> str:
-    """The statuses this write may leave, for the script; a terminal one only for itself (fills corrected upwards)."""
+@cache
+def _may_leave(status: OrderStatus, repeats: bool) -> str:
+    """The statuses a write may leave, for the scripts; a terminal one only for itself (fills corrected upwards)."""
     allowed = {known.value for known, following in TRANSITIONS.items() if status in following}
-    if before is not None and before.status == status:
+    if repeats:
         allowed.add(status.value)
     return " ".join(sorted(allowed))
 

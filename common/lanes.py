@@ -9,6 +9,7 @@ and what to do when a reply is lost.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import socket
@@ -20,13 +21,15 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from common import failpoints
-from common.redis import REPLY_LOST, ScriptRunner
+from common.redis import REPLY_LOST, Argument, ScriptRunner
 from orderlane.keys import Keys
 
 READ_COUNT: Final = 256
 """New stream entries sorted into lanes by one call of take: bounds how long it holds Redis."""
 LEASE_USE: Final = 0.95
 """The part of the lease a worker relies on: its clock and Redis' need not run at the same speed."""
+IDLE_LEASES: Final = 4
+"""How many times as long as usual the lease of a worker without lanes is: nobody waits for what it holds."""
 RETRY_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 LEASE_LOST_MESSAGE: Final = (
@@ -65,6 +68,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     fields: tuple[bytes, ...]
     again: bool = False
     """This worker has tried it before in this life, so its record must be read first."""
+    news: bool = False
+    """Something has arrived in the lane that is worth a look before anything is sent for it."""
 
     @property
     def begun(self) -> bool:
@@ -88,14 +93,16 @@ class Doubt(Struct, frozen=True):
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """The answer of one take: the runs given, where the streams end, how many dead workers it buried, and
-    whether the stream may hold more entries that no lane has yet."""
+    """The answer of one take: the runs given, where the streams end, how many dead workers it buried, whether the
+    stream may hold more entries that no lane has yet, and when the first lease of another worker that has lanes ends
+    (ms by Redis' clock; 0: no other has any): whoever has nothing to do looks again then."""
 
     runs: tuple[Hold, ...]
     last_intent: str
     last_bell: str
     reaped: int
     more: bool
+    next_end_ms: int
 
 
 def lane_keys(keys: Keys) -> list[str]:
@@ -113,13 +120,13 @@ def new_worker_id() -> str:
 
 
 def read_run(run: Sequence[Any], owner: str) -> Hold | None:
-    """A script's run `{lane, rank, entry, deaths, fields}` as a Hold; None for `{}`, a lane that was freed."""
+    """A script's run `{lane, rank, entry, deaths, fields, news}` as a Hold; None for `{}`, a lane that was freed."""
     if not run:
         return None
-    lane, rank, entry, deaths, fields = run
+    lane, rank, entry, deaths, fields, news = run
     return Hold(
         lane=lane.decode(), owner=owner, rank=rank.decode(), entry=entry.decode(), deaths=int(deaths),
-        fields=tuple(fields),
+        fields=tuple(fields), news=bool(news),
     )  # fmt: skip
 
 
@@ -132,7 +139,7 @@ class Dispatcher:
         self.doubt = Doubt()
         self._runner = runner
         self._lease_ms = lease_ms
-        self._lease_until = time.monotonic() + lease_ms / 1000 * LEASE_USE
+        self._renewed(time.monotonic(), lease_ms)
         self._grant = 0
         self._joined = False
         self._join_until_ms = 0
@@ -152,7 +159,7 @@ class Dispatcher:
 
     def seconds_since_renewal(self) -> float:
         """How long ago the last renewal that succeeded was asked for."""
-        return time.monotonic() - (self._lease_until - self._lease_ms / 1000 * LEASE_USE)
+        return time.monotonic() - self._renewed_at
 
     def redis_now_ms(self) -> int:
         """Redis' clock as last seen plus what has passed since: the clock of deadlines, the same for all workers."""
@@ -174,7 +181,7 @@ class Dispatcher:
         try:
             answer = await self._runner.run(
                 "take",
-                [*lane_keys(self.keys), self.keys.control],
+                [*lane_keys(self.keys), self.keys.control, self.keys.news],
                 [
                     self.worker_id,
                     self._grant,
@@ -182,6 +189,7 @@ class Dispatcher:
                     self._lease_ms,
                     "" if self._joined else self._join_until_ms,
                     READ_COUNT,
+                    self._lease_ms * IDLE_LEASES,
                 ],
             )
         except (RedisError, OSError):
@@ -191,8 +199,10 @@ class Dispatcher:
         if answer[0] != b"ok":
             raise LeaseLost(self.worker_id)
         failpoints.reach("take.answered")
-        self._renewed(asked_at)
-        _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, *runs = answer
+        _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, lease, next_end, *runs = (
+            answer
+        )
+        self._renewed(asked_at, int(lease))
         self._clock_offset_ms = int(now) - int(asked_at * 1000)
         doubt = Doubt(int(doubt_from), int(doubt_before))
         if self._joined and doubt != self.doubt:
@@ -205,23 +215,32 @@ class Dispatcher:
             last_bell=last_bell.decode(),
             reaped=int(reaped),
             more=int(read) >= READ_COUNT,
+            next_end_ms=int(next_end),
         )
 
-    async def heartbeat(self) -> None:
-        """Renew the lease.
+    async def heartbeat(self, *, idle: bool = False) -> bool:
+        """Renew the lease; for longer than usual when the worker runs no lane (`idle`), and Redis agrees.
+
+        Returns False when there is none to renew yet.
 
         Raises:
             LeaseLost: it had ended.
             redis.exceptions.RedisError: no answer; the lease may have been renewed, but must not be relied on.
         """
-        asked_at = time.monotonic()
+        asked_at, grant = time.monotonic(), self._grant
         failpoints.reach("heartbeat.before")
-        renewed = await self._runner.run("heartbeat", [self.keys.workers], [self.worker_id, self._lease_ms])
+        given = await self._runner.run(
+            "heartbeat",
+            [self.keys.workers, self.keys.load],
+            [self.worker_id, self._lease_ms, self._lease_ms * (IDLE_LEASES if idle else 1)],
+        )
         failpoints.reach("heartbeat.answered")
-        if not renewed and self._joined:
+        if not given and self._joined:
             raise LeaseLost(self.worker_id)
-        if renewed:
-            self._renewed(asked_at)
+        if given:
+            # A take asked for in the meantime may have given lanes, and the shorter lease that goes with them.
+            self._renewed(asked_at, int(given) if grant == self._grant else self._lease_ms)
+        return bool(given)
 
     async def release_all(self) -> int:
         """Give every lane back and leave the pool; how many lanes that were. Nothing may be sent afterwards."""
@@ -232,8 +251,9 @@ class Dispatcher:
         seconds, microseconds = await self._runner.client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    def _renewed(self, asked_at: float) -> None:
-        self._lease_until = asked_at + self._lease_ms / 1000 * LEASE_USE
+    def _renewed(self, asked_at: float, lease_ms: int) -> None:
+        self._renewed_at = asked_at
+        self._lease_until = asked_at + lease_ms / 1000 * LEASE_USE
 
     async def _release_grant(self, grant: int) -> None:
         """Undo a take whose answer was lost, and refuse it should it arrive late; repeated until answered."""
@@ -251,3 +271,24 @@ class Dispatcher:
             except RedisError as error:
                 # It will not come to pass, and the lanes would wait for as long as this worker id lives.
                 raise LeaseLost(self.worker_id) from error
+
+
+async def ask_until_answered(
+    runner: ScriptRunner,
+    dispatcher: Dispatcher,
+    script: str,
+    keys: Sequence[str],
+    arguments: Sequence[Argument],
+) -> Any:
+    """Run a script that is safe to repeat until it answers.
+
+    Raises:
+        LeaseLost: no answer came while the lease certainly lived.
+    """
+    for attempt in itertools.count():
+        try:
+            return await runner.run(script, keys, arguments)
+        except REPLY_LOST:
+            dispatcher.require_lease()
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+    raise AssertionError("unreachable")

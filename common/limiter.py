@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from common.buckets import SLOW_START_MS
-from common.claims import Claim, Claims
+from common.claims import Ceiling, Claim, Claims
 from common.exchange.base import Usage
 from common.gate import Gate
 
@@ -62,13 +62,19 @@ class Limiter:
         )
 
     async def note(self, usages: Iterable[Usage], account: str, venue_ms: int) -> int:
-        """Heed what a reply's headers say is used by this address and by the account that asked.
+        """Heed what a reply's headers say is used (`ceilings`, then `lower`); how many buckets were lowered."""
+        return await self.lower(self.ceilings(usages, account, venue_ms))
+
+    def ceilings(self, usages: Iterable[Usage], account: str, venue_ms: int) -> list[Ceiling]:
+        """How far a reply's headers lower the buckets of this address and of the account that asked: mostly not at all.
 
         `account` may be empty: then the account's counts are passed over. `venue_ms`: the venue's clock when
         the reply came.
-        Asks Redis only where the count leaves less than a full bucket. Returns how many buckets were lowered.
         """
-        ceilings = [ceiling for usage in usages if (ceiling := self.claims.ceiling(usage, account, venue_ms))]
+        return [ceiling for usage in usages if (ceiling := self.claims.ceiling(usage, account, venue_ms))]
+
+    async def lower(self, ceilings: Sequence[Ceiling]) -> int:
+        """Bring the buckets down to these; how many held more. Without any, Redis is not asked."""
         if not ceilings:
             return 0
         keys = [key for ceiling in ceilings for key in ceiling.keys]

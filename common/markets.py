@@ -206,6 +206,12 @@ async def publish(
     )
 
 
+async def loaded_at(redis: redis.asyncio.Redis, keys: Keys) -> int:
+    """When what was last published had been loaded from the exchange, ms; 0: nothing is there."""
+    found = await cast(Awaitable[bytes | None], redis.hget(keys.markets, "loaded_at"))
+    return int(found) if found and found.isdigit() else 0
+
+
 async def load(redis: redis.asyncio.Redis, keys: Keys) -> SharedMarkets | None:
     """What was last published. None: nothing this version can read, so load it from the exchange."""
     fields = await cast(

@@ -1,21 +1,25 @@
 """Redis as the pool's processes use it: connections that notice a changed server, and scripts sent in batches.
 
-Many lanes call scripts at the same moment. Awaited one by one each costs a round trip and some 130 us of CPU;
-sent together, 13 us. So calls gather while one batch is on its way and leave as the next.
+Many lanes call scripts at the same moment. Each awaited through redis-py costs some 130 us of CPU; written together on
+one connection that is ours alone (`common/pipeline.py`), under 10.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import redis.asyncio
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -27,20 +31,21 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from common.pipeline import Call, Pipeline
 from common.scripts import Script, load_script
-from orderlane.connection import connect_async
+from orderlane.connection import SOCKET_TIMEOUT_SECONDS, connect_async
 from orderlane.events import Event, EventName, encode_event
 from orderlane.keys import Keys
 from orderlane.orders import Reason
 
 Argument = str | bytes | int
-MAX_BATCH: Final = 512
-"""Calls sent in one pipeline at most: bounds how long one batch can hold Redis' only thread."""
+MOST_SENT_AGAIN: Final = 3
+"""How often a script is sent anew, each time loaded before, when somebody makes the server forget it."""
 
 REPLY_LOST: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 """After these a call may or may not have been executed."""
 
-_NO_WRITES_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
+_NO_WRITES_NOW: Final = (ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError, AskError)
 _NO_WRITES_CODE = re.compile(
     r"(?:^|: -)(READONLY|MISCONF|OOM|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
 )
@@ -91,25 +96,40 @@ def connect_pool(
     """The client of a worker of one exchange; each connection of it notes the server it reached."""
     watch = ServerWatch(keys, grace_ms)
     return connect_async(
-        url, socket_timeout_seconds=socket_timeout_seconds, redis_connect_func=watch.on_connect
+        url,
+        socket_timeout_seconds=socket_timeout_seconds,
+        home=keys.control,
+        redis_connect_func=watch.on_connect,
     )
 
 
 @dataclass
-class _Call:
+class _ScriptCall:
+    """A script on its way. `sent_again`: how often it was sent anew because the server didn't know it."""
+
     script: Script
-    arguments: tuple[Argument, ...]
-    key_count: int
+    packed: bytes
     reply: asyncio.Future[Any]
+    sent_again: int = 0
 
 
 @dataclass
 class ScriptRunner:
-    """Runs Lua scripts; calls made while a batch is under way leave together as the next batch."""
+    """Runs Lua scripts on one connection of the client's; the calls of one turn of the event loop leave in one write,
+    and none waits for the reply to another.
+
+    The connection is made when first needed, and anew after it broke. It ends with the client (`aclose`).
+    """
 
     client: redis.asyncio.Redis
-    _waiting: list[_Call] = field(default_factory=list)
-    _sender: asyncio.Task[None] | None = None
+    _waiting: deque[_ScriptCall] = field(default_factory=deque)
+    _pipeline: Pipeline | None = None
+    _taken: AbstractConnection | None = None
+    """The connection that the pipeline took over, the client's pool counts it as in use."""
+    _opening: asyncio.Task[None] | None = None
+    _is_due: bool = False
+    _loading: set[str] = field(default_factory=set)
+    _leaving_server: bool = False
 
     async def run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run `common/lua/<name>.lua` and return its reply.
@@ -117,71 +137,103 @@ class ScriptRunner:
         Raises:
             redis.exceptions.RedisError: the script failed, or its reply was lost (`REPLY_LOST`): it may have run.
         """
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Call(load_script(name), (*keys, *arguments), len(keys), reply))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all())
-        return await reply
+        script, loop = load_script(name), asyncio.get_running_loop()
+        packed = _packed("EVALSHA", script.sha1, len(keys), *keys, *arguments)
+        call = _ScriptCall(script, packed, loop.create_future())
+        self._waiting.append(call)
+        self._send_soon()
+        return await call.reply
 
-    async def _send_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            try:
-                replies = await self._send(batch)
-                await self._resend_unloaded(batch, replies)
-            except BaseException as error:
-                for call in batch:
-                    if not call.reply.done():
-                        call.reply.set_exception(_as_redis_error(error))
-                await self._leave_server_without_writes([_as_redis_error(error)])
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            answers = [_as_redis_error(one) if isinstance(one, Exception) else one for one in replies]
-            for call, answer in zip(batch, answers, strict=True):
-                if call.reply.done():
-                    continue
-                if isinstance(answer, Exception):
-                    call.reply.set_exception(answer)
-                else:
-                    call.reply.set_result(answer)
-            await self._leave_server_without_writes(answers)
+    def _send_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._send)
 
-    async def _send(self, batch: list[_Call]) -> list[Any]:
-        """Send all calls in one write and read their replies: what a pipeline does, at half its cost."""
-        pool = self.client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            commands = [("EVALSHA", call.script.sha1, call.key_count, *call.arguments) for call in batch]
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [await _reply_on(connection) for _ in batch]
-        finally:
-            await pool.release(connection)
-
-    async def _leave_server_without_writes(self, answers: Sequence[Any]) -> None:
-        """A master that was demoted keeps its connections: only a new one reaches its successor."""
-        if any(isinstance(answer, RedisTakesNoWrites) for answer in answers):
-            with suppress(RedisError, OSError):
-                await self.client.connection_pool.disconnect(inuse_connections=False)
-
-    async def _resend_unloaded(self, batch: list[_Call], replies: list[Any]) -> None:
-        """A server that does not know a script did not run it: load it and ask again."""
-        missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if not missing:
+    def _send(self) -> None:
+        """Write what waits and has room; what is left goes when replies have come."""
+        self._is_due = False
+        if self._pipeline is None or self._pipeline.lost is not None:
+            if self._waiting and (self._opening is None or self._opening.done()):
+                self._opening = asyncio.create_task(self._open())
             return
-        for source in {batch[i].script.source for i in missing}:
-            await self.client.script_load(source)
-        again = await self._send([batch[i] for i in missing])
-        for i, reply in zip(missing, again, strict=True):
-            replies[i] = reply
+        batch: list[Call] = []
+        for _ in range(min(self._pipeline.room(), len(self._waiting))):
+            call = self._waiting.popleft()
+            if call.reply.done():
+                continue  # nobody waits for it any more
+            if call.sent_again and call.script.name not in self._loading:
+                batch.append(self._load(call.script))
+            batch.append(Call(call.packed, partial(self._on_reply, call)))
+        if batch:
+            self._pipeline.send(batch)
+
+    def _load(self, script: Script) -> Call:
+        self._loading.add(script.name)
+        return Call(_packed("SCRIPT", "LOAD", script.source), lambda _: self._loading.discard(script.name))
+
+    def _on_reply(self, call: _ScriptCall, reply: Any) -> None:
+        if self._waiting:
+            self._send_soon()
+        if not isinstance(reply, Exception):
+            if not call.reply.done():
+                call.reply.set_result(reply)
+            return
+        if isinstance(reply, NoScriptError) and call.sent_again < MOST_SENT_AGAIN:
+            # A server that does not know a script did not run it: load it and ask again.
+            call.sent_again += 1
+            self._waiting.append(call)
+            self._send_soon()
+            return
+        error = _as_redis_error(reply)
+        if isinstance(error, RedisTakesNoWrites) and self._pipeline is not None:
+            # A master that was demoted keeps its connections: only a new one reaches its successor.
+            self._leaving_server = True
+            _doubt_node(self._taken, reply)
+            self._pipeline.cut(error)
+        if not call.reply.done():
+            call.reply.set_exception(error)
+
+    async def _open(self) -> None:
+        try:
+            self._pipeline = await self._take_over()
+        except BaseException as error:
+            waiting, self._waiting = self._waiting, deque()
+            for call in waiting:
+                if not call.reply.done():
+                    call.reply.set_exception(_as_redis_error(error))
+            if not isinstance(error, Exception):
+                raise
+            return
+        self._send()
+
+    async def _take_over(self) -> Pipeline:
+        pool = self.client.connection_pool
+        if self._taken is not None:
+            taken, self._taken = self._taken, None
+            with suppress(RedisError, OSError):
+                await taken.disconnect(nowait=True)
+            await pool.release(taken)
+        if self._leaving_server:
+            self._leaving_server = False
+            with suppress(RedisError, OSError):
+                await pool.disconnect(inuse_connections=False)
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        self._taken = connection
+        timeout_seconds = connection.socket_timeout or SOCKET_TIMEOUT_SECONDS
+        return Pipeline(connection, timeout_seconds, self._send_soon)
 
 
-async def _reply_on(connection: AbstractConnection) -> Any:
-    """The next reply, an error that the server answered with among them; a broken connection is raised."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
+def _doubt_node(connection: Any, error: Exception) -> None:
+    """In a cluster: whoever said that this node serves the slot is asked last now. What a connection of
+    `orderlane/cluster_connections.py` does with such a reply when it reads it itself."""
+    cluster = getattr(connection, "_cluster", None)
+    if cluster is not None and isinstance(error, AskError | ClusterDownError):
+        cluster.nodes.doubt()
+
+
+def _packed(*words: Argument) -> bytes:
+    packed: bytes = pack_command(words)  # type: ignore[arg-type]  # its type says one word, it takes any number
+    return packed
 
 
 def _as_redis_error(error: BaseException) -> Exception:

@@ -33,7 +33,8 @@ class Client:
     """A blocking client of one pool.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://` address of the pool's Redis.
+        url: address of the pool's Redis: `redis://`, `rediss://`, `unix://`, `redis+sentinel://` for its Sentinels,
+            or `redis+cluster://` for nodes of its cluster.
         exchange: the exchange that calls mean when they name none; without it all of the pool's are searched.
         account: likewise.
         pool: the name all keys of the pool start with.

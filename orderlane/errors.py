@@ -128,7 +128,13 @@ class OrderEnded(OrderlaneError):
     """There is nothing left to cancel or amend: the order has ended. `order` is its record."""
 
     def __init__(self, order: Order) -> None:
+        merged = order.merged_into
+        into = (
+            f" into {merged.intent_id!r}, whose order stands for both: cancel or amend that one"
+            if merged
+            else ""
+        )
         super().__init__(
-            f"the order of intent {order.id!r} has ended: it is {order.status}; nothing was sent"
+            f"the order of intent {order.id!r} has ended: it is {order.status}{into}; nothing was sent"
         )
         self.order = order

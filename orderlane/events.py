@@ -30,7 +30,13 @@ class EventName(StrEnum):
     UNKNOWN = "order.unknown"
     DUPLICATE = "order.duplicate"
     MERGED = "order.merged"
+    """Absorbed by another intent, which `related` names."""
     AMENDED = "order.amended"
+    """Changed while it waited, by the intent that `related` names."""
+    TRADE = "order.trade"
+    """One fill, by the exchange's own id of it. `numbers` holds `trade_id`, `side`, `amount` (base), `price` (quote per
+    base), `fee`, `fee_currency`, `liquidity` (`maker` or `taker`) and `traded_at` (ms, the exchange's time); what is
+    not known is left out."""
     LATENCY = "execution.latency"
     RATE_LIMIT = "execution.rate_limit"
     SYSTEM_ERROR = "system.error"
@@ -55,7 +61,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened. Fields that do not apply are left out of the JSON.
 
     `id` is the stream id, filled in when read: pass the last one seen to `events(after=…)` to go on from
-    there. `at` is ms since the epoch. `numbers` holds the figures of system and latency events.
+    there. `at` is ms since the epoch. `numbers` holds the figures of system and latency events. `related` is the
+    id of the other intent, where one intent ended or changed another that was still waiting: both are named.
     """
 
     name: EventName
@@ -78,6 +85,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     times: Times | None = None
     tags: dict[str, str] = {}
     worker: str = ""
+    related: str = ""
     numbers: dict[str, str] = {}
 
 
@@ -121,4 +129,5 @@ def order_event(
         times=order.times,
         tags=intent.tags,
         worker=worker,
+        related=order.related,
     )

@@ -58,6 +58,15 @@ Symbol = Annotated[
         description="ccxt's unified form: BTC/USDT (spot), BTC/USDT:USDT (swap)",
     ),
 ]
+EVERY_SYMBOL: Final = "*"
+"""What a cancel_all may say for its symbol: all symbols of the account."""
+SymbolOrEvery = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|[A-Za-z0-9._/:-]{1,64})$(?!\n)",
+        description="ccxt's unified form: BTC/USDT (spot), BTC/USDT:USDT (swap); or * for every symbol",
+    ),
+]
 Quantity = Annotated[
     Decimal,
     Meta(
@@ -147,6 +156,11 @@ class PlaceOrder(_Intent, frozen=True, kw_only=True, tag="place"):
     `amount` is in the base currency (contracts' underlying on swaps), `price` and `trigger_price` in quote
     per base. `leg` names the order's part in the strategy (open, close, stop …), free text. `params` goes to
     the venue as extra request parameters; only those the venue's adapter allows are accepted.
+
+    `replaces` names an earlier place intent of the same account, symbol and side, which this one takes the place of
+    (FIX 35=G, Order Cancel/Replace): while that one still waits it ends unsent, and once it is on the exchange it is
+    cancelled first and this one is placed only after the exchange has confirmed the cancel, never both. As with
+    FIX's OrderQty (tag 38) `amount` is then a total: what the older order has filled counts towards it.
     """
 
     side: Side
@@ -158,8 +172,13 @@ class PlaceOrder(_Intent, frozen=True, kw_only=True, tag="place"):
     reduce_only: bool = False
     leg: Label = ""
     params: dict[Label, str | int | bool] = {}
+    replaces: Identifier | None = None
 
     def __post_init__(self) -> None:
+        if self.replaces is not None and self.replaces == self.id:
+            raise ValueError(
+                f"replaces is {self.replaces!r}, this intent's own id: give the id of the earlier order it stands for"
+            )
         _check_decimal("amount", self.amount)
         _check_price(self.type, "price", self.price, wanted=self.type.has_price)
         _check_price(self.type, "trigger_price", self.trigger_price, wanted=self.type.has_trigger)
@@ -207,7 +226,17 @@ class AmendOrder(_Intent, frozen=True, kw_only=True, tag="amend"):
 
 
 class CancelAll(_Intent, frozen=True, kw_only=True, tag="cancel_all"):
-    """Cancel every open order of the account on `symbol`, those placed by others too."""
+    """Cancel what is open of the account on `symbol`, or with the symbol `*` on every symbol.
+
+    Without `strategy`: every open order, those placed by others too. With it: the orders that this pool placed for
+    that strategy, and no other.
+    """
+
+    symbol: SymbolOrEvery
+
+    @property
+    def covers_every_symbol(self) -> bool:
+        return self.symbol == EVERY_SYMBOL
 
     @property
     def urgency(self) -> int:
@@ -221,7 +250,7 @@ _encoder = msgspec.json.Encoder(decimal_format="string", order="deterministic")
 
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)`\Z")
 _EXPECTED: Final = {
-    **dict.fromkeys(("id", "target"), "expected a text of 1 to 64 of A-Z a-z 0-9 . _ : -"),
+    **dict.fromkeys(("id", "target", "replaces"), "expected a text of 1 to 64 of A-Z a-z 0-9 . _ : -"),
     **dict.fromkeys(("exchange", "account"), "expected a text of 1 to 64 of A-Z a-z 0-9 . _ -"),
     "symbol": "expected ccxt's unified form, such as BTC/USDT (spot) or BTC/USDT:USDT (swap)",
     "side": f"expected {', '.join(Side)}",
@@ -307,6 +336,9 @@ def _in_words(problem: str, raw: dict[str, Any]) -> str:
         return problem
     value = msgspec.json.encode(raw[field]).decode()
     shown = value if len(value) <= 40 else f"{value[:40]}…"
+    if field == "symbol" and (raw["kind"] == "cancel_all" or raw["symbol"] == EVERY_SYMBOL):
+        also = ", or * for every symbol" if raw["kind"] == "cancel_all" else "; only a cancel_all may say *"
+        return f"{field} is {shown}: {_EXPECTED[field]}{also}"
     return f"{field} is {shown}: {_EXPECTED.get(field) or problem[: found.start() if found else None]}"
 
 

@@ -87,9 +87,20 @@ class Keys:
         return self._key("bell")
 
     @cached_property
+    def news(self) -> str:
+        """Set: lanes in which an intent has arrived that may spare requests for what waits before it (a cancel of it,
+        say), and that nobody has looked at since."""
+        return self._key("news")
+
+    @cached_property
     def events(self) -> str:
         """Stream, trimmed by age: every state change."""
         return self._key("events")
+
+    @cached_property
+    def archive(self) -> str:
+        """Hash: archive id -> how far that archive has come with the events (`orderlane/archive/state.py`)."""
+        return self._key("archive")
 
     @cached_property
     def dead(self) -> str:
@@ -141,7 +152,7 @@ class Keys:
 
 KNOWN = re.compile(
     r"^[A-Za-z0-9._-]+:(exchanges|\{[A-Za-z0-9._-]+\}:("
-    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|events|dead|unknown|accounts|control|markets"
+    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|news|events|archive|dead|unknown|accounts|control|markets"
     r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
     r"))\Z"
 )

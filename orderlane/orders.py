@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from orderlane.intents import Intent
+from orderlane.intents import AmendOrder, Intent, PlaceOrder
 
 
 class OrderStatus(StrEnum):
@@ -30,12 +30,14 @@ class OrderStatus(StrEnum):
     FAILED = "FAILED"
     """Refused by the pool before sending, or given up with proof that the exchange has no such order."""
     CANCELED = "CANCELED"
+    """Taken off the exchange's book; or ended unsent by another intent, while it waited (`related` names that one)."""
     EXPIRED = "EXPIRED"
     """Its deadline passed before it was sent, or the exchange expired it."""
     MERGED = "MERGED"
-    """Absorbed by another intent."""
+    """Absorbed by another intent, which `merged_into` names: that one's order is for both."""
     DONE = "DONE"
-    """A cancel or an amend that the exchange confirmed (these place no order of their own)."""
+    """A cancel or an amend that the exchange confirmed, or that reached its target while that was still waiting
+    (these place no order of their own)."""
     UNKNOWN = "UNKNOWN"
     """Sent, and no evidence yet of what became of it. Leaves only on evidence."""
 
@@ -57,7 +59,7 @@ _M, _D, _U = OrderStatus.MERGED, OrderStatus.DONE, OrderStatus.UNKNOWN
 _ON_THE_EXCHANGE = frozenset({_A, _P, _F, _C, _E})
 
 TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
-    _Q: frozenset({_S, _X, _E, _M, _C, _U}),
+    _Q: frozenset({_S, _X, _E, _M, _C, _D, _U}),
     _S: frozenset({_S, _R, _X, _D, _U}) | _ON_THE_EXCHANGE,
     _U: frozenset({_U, _S, _R, _X, _D}) | _ON_THE_EXCHANGE,
     _A: frozenset({_A, _P, _F, _C, _E, _R}),
@@ -72,7 +74,9 @@ TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
 }
 """What may follow what; the only place that says so. A terminal status has no successor: a later report may
 only raise its fills (`correct_fills` of the journal). SUBMITTED follows itself when a request that certainly
-was not executed is sent anew; SUBMITTED follows UNKNOWN when absence is proven and the order is sent again."""
+was not executed is sent anew; SUBMITTED follows UNKNOWN when absence is proven and the order is sent again.
+MERGED, CANCELED, EXPIRED and DONE follow QUEUED when an intent ends without a request: absorbed, cancelled or
+replaced while it waited, too late, or (a cancel, an amend) fulfilled on a target that was still waiting."""
 
 
 def may_follow(before: OrderStatus | None, after: OrderStatus) -> bool:
@@ -104,6 +108,21 @@ class Times(Struct, frozen=True, omit_defaults=True):
     updated_at: int = 0
 
 
+class IntentReference(Struct, frozen=True):
+    """Another intent of the same exchange and account, by both its names."""
+
+    intent_id: str
+    client_order_id: str
+
+
+class Absorbed(Struct, frozen=True):
+    """A place intent whose `amount` (base) became part of another one's order."""
+
+    intent_id: str
+    client_order_id: str
+    amount: Decimal
+
+
 class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The record of one intent, as `Client.get` returns it.
 
@@ -129,6 +148,15 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: Reason | None = None
     successor: str = ""
     """The intent id of the amend whose order replaced this one, where the venue can't amend in place."""
+    edited: PlaceOrder | AmendOrder | None = None
+    """What is sent in place of `intent`, where others changed it while it waited: an amend, or a merge."""
+    absorbed: tuple[Absorbed, ...] = ()
+    """The place intents whose amounts are part of this order, in the order in which its fills go to them."""
+    merged_into: IntentReference | None = None
+    """The intent that absorbed this one. `filled` is then this intent's share of what that one's order filled."""
+    related: str = ""
+    """The id of the other intent that had a part in the last change: what it was merged into, cancelled, replaced,
+    annulled or edited by, or what it acted on."""
     attempts: int = 0
     executable_until: int = 0
     times: Times = Times()
@@ -136,6 +164,11 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def id(self) -> str:
         return self.intent.id
+
+    @property
+    def asked(self) -> Intent:
+        """What is to be sent: the intent, or what others made of it while it waited."""
+        return self.edited or self.intent
 
     @property
     def remaining(self) -> Decimal:

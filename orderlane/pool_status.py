@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from orderlane.archive.state import ArchiveState, decode_states, event_position
 from orderlane.keys import Keys
 from orderlane.pool_link import PoolLink
 
@@ -42,6 +43,21 @@ class BucketStatus(Struct, frozen=True, kw_only=True):
     shut_for_ms: int | None = None
 
 
+class ArchiveStatus(Struct, frozen=True, kw_only=True):
+    """How an archive of the exchange's events does. Times are ms.
+
+    `behind_ms` is how much older its last event is than the stream's, `silent_ms` how long it has not been heard of.
+    `notices` counts the flaws in its history, of which the last is told (`orderlane archive` shows all).
+    """
+
+    archive: str
+    event_id: str
+    behind_ms: int
+    silent_ms: int
+    notices: int
+    last_notice: str
+
+
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
     """One exchange of the pool. Times are ms; `oldest_ms` is the age of the oldest unfinished intent.
 
@@ -67,6 +83,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     buckets: list[BucketStatus]
     buckets_complete: bool
     control: dict[str, str]
+    archives: list[ArchiveStatus]
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
@@ -120,6 +137,7 @@ def _read_exchange(link: PoolLink, exchange: str, registered: bool, now_ms: int)
     replies = iter(link.ask(lambda: _ask_all(link, keys, accounts)))
     backlog, waiting, first, ready, owned, parked, parked_first = (next(replies) for _ in range(7))
     unknown, unknown_first, dead, workers, load, hungry, control = (next(replies) for _ in range(7))
+    archives, last_event = next(replies), next(replies)
     buckets, complete = _read_buckets(link, keys, now_ms)
     return ExchangeStatus(
         exchange=exchange,
@@ -139,6 +157,7 @@ def _read_exchange(link: PoolLink, exchange: str, registered: bool, now_ms: int)
         buckets=buckets,
         buckets_complete=complete,
         control={name.decode(): value.decode(errors="replace") for name, value in sorted(control.items())},
+        archives=[_archive(state, last_event, now_ms) for state in decode_states(archives)],
     )
 
 
@@ -158,6 +177,8 @@ def _ask_all(link: PoolLink, keys: Keys, accounts: Sequence[str]) -> list[Any]:
         pipeline.hgetall(keys.load)
         pipeline.zrange(keys.hungry, 0, -1, withscores=True)
         pipeline.hgetall(keys.control)
+        pipeline.hgetall(keys.archive)
+        pipeline.xrevrange(keys.events, count=1)
         for account in accounts:
             pipeline.zcard(keys.open(account))
         return list(pipeline.execute())
@@ -165,6 +186,19 @@ def _ask_all(link: PoolLink, keys: Keys, accounts: Sequence[str]) -> list[Any]:
 
 def _age(first: Sequence[Any], now_ms: int) -> int | None:
     return max(now_ms - int(first[0][1]), 0) if first else None
+
+
+def _archive(state: ArchiveState, last_event: Sequence[Any], now_ms: int) -> ArchiveStatus:
+    newest = event_position(last_event[0][0].decode())[0] if last_event else 0
+    reached = event_position(state.event_id)[0]
+    return ArchiveStatus(
+        archive=state.archive,
+        event_id=state.event_id,
+        behind_ms=max(newest - reached, 0) if reached else 0,
+        silent_ms=max(now_ms - state.at, 0),
+        notices=state.notices,
+        last_notice=state.last_notice,
+    )
 
 
 def _workers(

@@ -112,7 +112,8 @@ def test_imports_run_one_way(layer: str) -> None:
 def test_orderlane_needs_redis_and_msgspec_and_its_command_line_click_and_rich() -> None:
     def allowed(path: str) -> set[str]:
         command_line = path.startswith("orderlane/cli")
-        return {"orderlane", "redis", "msgspec"} | ({"click", "rich"} if command_line else set())
+        extras = {"sqlalchemy", "duckdb"} if path.startswith("orderlane/archive/") else set()
+        return {"orderlane", "redis", "msgspec"} | ({"click", "rich"} if command_line else set()) | extras
 
     wrong = [
         f"{path}:{line} imports {module}"
@@ -292,13 +293,19 @@ def test_the_wheel_holds_orderlane_alone(tmp_path: Path) -> None:
     wanted = {path for path in committed_files() if path.startswith("orderlane/")}
     assert packaged == wanted
     assert "orderlane/py.typed" in packaged
-    needs = {Requirement(one).name for one in metadata.get_all("Requires-Dist", [])}
-    assert needs == {"redis", "msgspec", "click", "rich"}
+    asked = [Requirement(one) for one in metadata.get_all("Requires-Dist", [])]
+    assert {one.name for one in asked if "extra" not in str(one.marker)} == {
+        "redis",
+        "msgspec",
+        "click",
+        "rich",
+    }
+    assert {one.name for one in asked if "extra" in str(one.marker)} == {"sqlalchemy", "psycopg", "duckdb"}
 
 
 def test_importing_orderlane_loads_nothing_of_the_pool() -> None:
     program = (
-        "import sys, orderlane, orderlane.client;"
+        "import sys, orderlane, orderlane.client, orderlane.pool_status;"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     answer = subprocess.run(
@@ -309,4 +316,6 @@ def test_importing_orderlane_loads_nothing_of_the_pool() -> None:
         text=True,
         check=True,
     )
-    assert not {"ccxt", "common", "workers", "rq", "click", "rich", "aiohttp"} & set(answer.stdout.split())
+    assert not {"ccxt", "common", "workers", "rq", "click", "rich", "aiohttp", "sqlalchemy"} & set(
+        answer.stdout.split()
+    )

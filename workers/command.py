@@ -24,8 +24,17 @@ from workers.place import NOTHING_HAPPENED, begun
 from workers.targets import has_ended, look_at, note, watch_until
 
 Command = CancelOrder | AmendOrder | CancelAll
+ANSWERED = (Outcome.REFUSED, Outcome.NOT_FOUND)
+"""Failures that are the exchange's answer: nothing was executed, and asking again changes nothing."""
 Perform = Callable[[int], Awaitable[OrderReport | None]]
 """Sends the command's request, stamped with the time given (ms, exchange clock)."""
+
+
+class NotDone(msgspec.Struct, frozen=True):
+    """Why an order was not cancelled, and how a command for it alone ends."""
+
+    status: OrderStatus
+    reason: Reason
 
 
 class CommandEnded(Exception):
@@ -43,34 +52,48 @@ class CommandRun:
         self.desk = desk
         self.hold = hold
         self.intent = intent
-        self.saved = saved if saved is not None and saved.status is not OrderStatus.QUEUED else None
-        self.order = self.saved or start_order(desk, hold, intent)
-        self.replaying = self.saved is not None
+        self.saved = saved
+        self.replaying = saved is not None and saved.status is not OrderStatus.QUEUED
+        self.order = saved if saved is not None and self.replaying else start_order(desk, hold, intent, saved)
         self.before_end: Callable[[], Awaitable[None]] | None = None
         """What to look at before a command that was sent ends: it may have had a part of its effect."""
+        self._attempts_before = 0
 
     async def end(self, status: OrderStatus, reason: Reason | None = None) -> Hold | None:
         """End the command in `status`; the lane's next run.
 
         A refusal before anything was sent is FAILED: the exchange has said nothing.
         """
-        if status is OrderStatus.REJECTED and self.saved is None:
+        if status is OrderStatus.REJECTED and (self.saved is None or self.saved.status is OrderStatus.QUEUED):
             status = OrderStatus.FAILED
         if self.before_end is not None and self.order.attempts:
             await self.before_end()
         return await finish_with(self.desk, self.hold, self.order, status, reason, self.saved)
 
     async def send(self, operation: Operation, perform: Perform) -> OrderReport | ExchangeFailure | None:
-        """Begin and send once; again where it certainly was not executed. The reply, or a failure of which the effect
-        is not certain, or NOT_FOUND.
+        """As `attempt`, for a command that a refusal ends.
 
         Raises:
             CommandEnded: the exchange refused, the deadline passed, or the record was taken by someone else.
         """
+        outcome = await self.attempt(operation, perform)
+        if isinstance(outcome, ExchangeFailure) and outcome.outcome is Outcome.REFUSED:
+            raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
+        return outcome
+
+    async def attempt(
+        self, operation: Operation, perform: Perform, symbol: str = ""
+    ) -> OrderReport | ExchangeFailure | None:
+        """Begin and send once; again where it certainly was not executed. The reply; or REFUSED, NOT_FOUND, or a
+        failure of which the effect is not certain. `symbol`: whose limits it counts against, if not the intent's.
+
+        Raises:
+            CommandEnded: the deadline passed, or the record was taken by someone else.
+        """
         waits = backoff_ms()
         while True:
             await self.desk.throttle.acquire(
-                operation, self.intent.account, self.intent.symbol, self.intent.urgency
+                operation, self.intent.account, symbol or self.intent.symbol, self.intent.urgency
             )
             failpoints.reach("command.admitted")
             late = expiry(self.desk, self.intent)
@@ -78,29 +101,37 @@ class CommandRun:
                 raise CommandEnded(await self.end(OrderStatus.EXPIRED, late))
             outcome = await self._send_once(perform)
             failpoints.reach("command.replied")
-            if not isinstance(outcome, ExchangeFailure):
+            if not isinstance(outcome, ExchangeFailure) or outcome.outcome in ANSWERED:
                 return outcome
-            if outcome.outcome is Outcome.REFUSED:
-                raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
             if outcome.outcome not in NOTHING_HAPPENED:
-                if outcome.outcome is not Outcome.NOT_FOUND:
-                    await self._mark_unknown(reason_of(outcome))
+                await self._mark_unknown(reason_of(outcome))
                 return outcome
             await self.desk.pause_if_throttled(self.intent.account, outcome)
             await self.desk.sleep(next(waits))
 
-    async def check_attempts(self, outcome: ExchangeFailure | OrderReport | None) -> None:
-        """Raise CommandEnded once the request was sent as often as may be without effect.
+    def count_attempts_anew(self) -> None:
+        """The next request is about something else: what was sent so far does not count against it."""
+        self._attempts_before = self.order.attempts
 
-        To be called only when the last one can't take effect any more.
+    def given_up(self, outcome: ExchangeFailure | OrderReport | None) -> Reason | None:
+        """Why it is not sent again, once it was sent as often as may be without effect; else None.
+
+        To be asked only when the last request can't take effect any more.
         """
-        if self.order.attempts >= self.desk.policy.max_attempts:
-            said = outcome.message if isinstance(outcome, ExchangeFailure) else "the exchange called it done"
-            reason = Reason(
-                code="given_up",
-                message=f"sent {self.order.attempts} times, and the exchange shows no effect; last: {said}",
-                numbers={"attempts": str(self.order.attempts)},
-            )
+        attempts = self.order.attempts - self._attempts_before
+        if attempts < self.desk.policy.max_attempts:
+            return None
+        said = outcome.message if isinstance(outcome, ExchangeFailure) else "the exchange called it done"
+        return Reason(
+            code="given_up",
+            message=f"sent {attempts} times, and the exchange shows no effect; last: {said}",
+            numbers={"attempts": str(attempts)},
+        )
+
+    async def check_attempts(self, outcome: ExchangeFailure | OrderReport | None) -> None:
+        """Raise CommandEnded once the request was sent as often as may be without effect (`given_up`)."""
+        reason = self.given_up(outcome)
+        if reason is not None:
             raise CommandEnded(await self.end(OrderStatus.FAILED, reason))
 
     async def let_pass(self) -> None:
@@ -119,20 +150,32 @@ class CommandRun:
         Raises:
             CommandEnded: the exchange refused, or shows no effect after every attempt.
         """
+        result = await self.try_cancel(target)
+        if isinstance(result, NotDone):
+            raise CommandEnded(await self.end(result.status, result.reason))
+        return result
+
+    async def try_cancel(self, target: Order) -> Order | NotDone:
+        """Cancel the target unless it has ended; its record once it has, or why it has not."""
         if self.replaying and not has_ended(target):
             target = await self._look(target)
         while not has_ended(target):
-            reference = self.desk.reference(target)
-            outcome = await self.send(Operation.CANCEL, partial(self.desk.exchange.cancel, reference))
-            if not isinstance(outcome, ExchangeFailure):
+            cancel = partial(self.desk.exchange.cancel, self.desk.reference(target))
+            outcome = await self.attempt(Operation.CANCEL, cancel, target.intent.symbol)
+            if isinstance(outcome, ExchangeFailure):
+                if outcome.outcome is Outcome.REFUSED:
+                    return NotDone(OrderStatus.REJECTED, reason_of(outcome))
+            else:
                 target = await note(self.desk, target, outcome)
                 if has_ended(target):
                     break
             target = await watch_until(self.desk, target, self.order.executable_until, has_ended)
             if not has_ended(target):
                 if isinstance(outcome, ExchangeFailure) and outcome.outcome is Outcome.NOT_FOUND:
-                    raise CommandEnded(await self.end(OrderStatus.REJECTED, reason_of(outcome)))
-                await self.check_attempts(outcome)
+                    return NotDone(OrderStatus.REJECTED, reason_of(outcome))
+                reason = self.given_up(outcome)
+                if reason is not None:
+                    return NotDone(OrderStatus.FAILED, reason)
         return target
 
     async def begin_unsent(self, order: Order) -> None:

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from types import TracebackType
 from typing import Protocol
 
 import msgspec
 
+from common.claims import Claim
 from common.exchange.base import Exchange, ExchangeFailure, OrderReference, Outcome
+from common.gate import Patience
 from common.journal import Journal
+from common.lane_queue import LaneQueue
+from common.lane_rules import LaneRules
 from common.lanes import Dispatcher, Hold
+from common.markets import Market
 from common.normalizer import Normalized, Refusal
 from common.venue_limits import Operation
 from orderlane.identity import client_order_id
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, Reason
+from workers.overtaking import Overtaking
 
 log = logging.getLogger("orderlane.worker")
 
@@ -35,6 +41,23 @@ class Throttle(Protocol):
         self, operation: Operation, account: str, symbol: str, urgency: int, *, conditional: bool = False
     ) -> None:
         """Wait until the request may be sent within every limit it counts against, and pay for it."""
+
+    async def in_turn(
+        self,
+        operation: Operation,
+        account: str,
+        symbol: str,
+        urgency: int,
+        attempt: Callable[[Claim], Awaitable[int]],
+        *,
+        conditional: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """Call `attempt`, in this request's turn, until it has taken the tokens of the claim it is given.
+
+        It returns 0 when it is through, or how long to wait, ms (what `begin.lua` answers). Raises Overtaken when the
+        `patience` was ended.
+        """
 
     async def pause(self, account: str, failure: ExchangeFailure) -> None:
         """Close the buckets for all workers, as the exchange's 429, 418 or throttling code asks."""
@@ -53,6 +76,10 @@ class Rules(Protocol):
 
     def needs_reference_price(self, intent: PlaceOrder) -> bool: ...
 
+    def market(self, symbol: str) -> Market | None:
+        """The rules of one symbol; None where the exchange has no such symbol."""
+        ...
+
 
 class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How long to ask, how often to try; times in ms."""
@@ -69,11 +96,58 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_deaths: int = 3
     unprovable_after_ms: int = 60_000
     """On a venue without a receive window: how long to ask before the lane is parked for a person."""
+    lane_rules: LaneRules = LaneRules()
+    """What is decided about intents that wait, before a request is made for them."""
     forbidden_params: Callable[[dict[str, str | int | bool]], tuple[str, ...]] = lambda params: ()
 
 
 class Stopping(Exception):
     """The worker shuts down, and this lane may be left as it is: its journal says all that a successor needs."""
+
+
+class RequestSlot:
+    """A place among the requests under way, held within `async with`, or from `take` to `give_back`.
+
+    A shutdown lets a task that holds one finish.
+    """
+
+    def __init__(
+        self, requests: asyncio.Semaphore, stopping: asyncio.Event, in_request: set[asyncio.Task[None]]
+    ) -> None:
+        self._requests = requests
+        self._stopping = stopping
+        self._in_request = in_request
+        self._task: asyncio.Task[None] | None = None
+
+    async def take(self) -> None:
+        """Wait for a place.
+
+        Raises:
+            Stopping: the worker shuts down; no place is held.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        await self._requests.acquire()
+        if self._stopping.is_set():
+            self._requests.release()
+            raise Stopping
+        self._task = task
+        self._in_request.add(task)
+
+    def give_back(self) -> None:
+        """Leave the place to another request; without one, nothing happens."""
+        if self._task is not None:
+            self._in_request.discard(self._task)
+            self._task = None
+            self._requests.release()
+
+    async def __aenter__(self) -> None:
+        await self.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
 
 
 @dataclass
@@ -85,6 +159,8 @@ class Desk:
     exchange: Exchange
     dispatcher: Dispatcher
     journal: Journal
+    queue: LaneQueue
+    overtaking: Overtaking
     throttle: Throttle
     rules: Rules
     policy: LanePolicy
@@ -140,19 +216,9 @@ class Desk:
             return
         raise Stopping
 
-    @asynccontextmanager
-    async def request_slot(self) -> AsyncIterator[None]:
-        """A place among the requests under way. A shutdown lets what runs inside it finish."""
-        task = asyncio.current_task()
-        assert task is not None
-        async with self.requests:
-            if self.stopping.is_set():
-                raise Stopping
-            self.in_request.add(task)
-            try:
-                yield
-            finally:
-                self.in_request.discard(task)
+    def request_slot(self) -> RequestSlot:
+        """A place among the requests under way, for the task that takes it."""
+        return RequestSlot(self.requests, self.stopping, self.in_request)
 
     async def reference_price(self, intent: PlaceOrder) -> Decimal | None:
         """The market's price where a rule asks for one; None where none does or the exchange did not say."""

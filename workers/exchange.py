@@ -10,6 +10,7 @@ lanes back, exit 0. A second signal exits at once (code 130).
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -28,24 +29,30 @@ from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_set
 from common.exchange import forbidden_params, open_exchange
 from common.exchange.base import ExchangeFailure
 from common.journal import Journal
+from common.lane_queue import LaneQueue
 from common.lanes import Dispatcher, LeaseLost, RedisForgot
 from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
-from common.markets import Markets, load, publish
+from common.markets import Markets, load, loaded_at, publish
 from common.redis import ScriptRunner, connect_pool
+from common.scripts import load_script
 from common.telemetry import identify_process, start_telemetry
 from common.venue_limits import venue_limits
 from orderlane.connection import connect_async
 from orderlane.keys import Keys, exchanges_key
 from workers.desk import Desk, LanePolicy, log
-from workers.life import Life, cancel_all
+from workers.life import LONGEST_SLEEP_MS, Life, cancel_all
+from workers.overtaking import Overtaking
 from workers.rules import MarketRules
+from workers.thinking import heeds_news
 from workers.throttle import SharedThrottle
 
 BELL_TIMEOUT_SECONDS = 5.0
 """Added to the length of a blocking read: how late its reply may come before the connection counts as lost."""
 WARM_CONNECTIONS = 2
 """Connections opened for each account ahead of its first order."""
+LEASE_SCRIPTS = ("take", "heartbeat", "release")
+"""Loaded ahead: when they are first needed, a lease runs."""
 CLOCK_SYNC_SECONDS = 30.0
 MARKETS_CHECK_SECONDS = 60.0
 
@@ -53,7 +60,9 @@ MARKETS_CHECK_SECONDS = 60.0
 class ExchangeWorker:
     """One process's work for one exchange: opens what it needs, then lives one life after the other."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, on_start: Callable[[], None] = lambda: None) -> None:
+        """`on_start` is called once, when everything is loaded that the work needs."""
+        self._on_start = on_start
         self.settings = settings
         self.name = name
         self.section: ExchangeSection = settings.exchanges[name]
@@ -61,9 +70,7 @@ class ExchangeWorker:
         self.stopping = asyncio.Event()
         url, worker = settings.redis_url.reveal(), self.section.worker
         self.redis = connect_pool(url, self.keys, grace_ms=worker.restart_doubt_seconds * 1000)
-        self.bell = connect_async(
-            url, socket_timeout_seconds=worker.heartbeat_ms / 1000 + BELL_TIMEOUT_SECONDS
-        )
+        self.bell = connect_async(url, socket_timeout_seconds=LONGEST_SLEEP_MS / 1000 + BELL_TIMEOUT_SECONDS)
         self.runner = ScriptRunner(self.redis)
         self.exchange = open_exchange(exchange_settings(settings, name))
         limits = venue_limits(self.section.venue, self.section.limits)
@@ -77,12 +84,10 @@ class ExchangeWorker:
     async def run(self) -> None:
         """Work until `stopping` is set."""
         try:
-            if await self._until_done("Redis", self._register) and await self._until_done(
-                "the exchange", self._prepare
-            ):
+            if await self._start():
                 background = [
                     asyncio.create_task(self._every(CLOCK_SYNC_SECONDS, self.exchange.sync_clock)),
-                    asyncio.create_task(self._every(MARKETS_CHECK_SECONDS, self._refresh_markets)),
+                    asyncio.create_task(self._every(MARKETS_CHECK_SECONDS, self._take_shared_markets)),
                 ]
                 try:
                     await self._live()
@@ -90,6 +95,19 @@ class ExchangeWorker:
                     await cancel_all(background)
         finally:
             await self._close()
+
+    async def _start(self) -> bool:
+        """Reach Redis and the exchange, both at once, and have the market rules; False when stopped meanwhile."""
+        reached = await asyncio.gather(
+            self._until_done("Redis", self._register),
+            self._until_done("the exchange", self._reach_exchange),
+        )
+        if not all(reached):
+            return False
+        if not self._loaded_at_ms and not await self._until_done("the exchange", self._load_markets):
+            return False
+        self._on_start()
+        return True
 
     async def _live(self) -> None:
         while not self.stopping.is_set():
@@ -122,12 +140,21 @@ class ExchangeWorker:
         worker = self.section.worker
         dispatcher = Dispatcher(self.runner, self.keys, lease_ms=worker.lease_ms)
         retention_ms = self.settings.scheduler.order_retention_seconds * 1000
+        queue = LaneQueue(
+            self.runner,
+            self.keys,
+            dispatcher,
+            retention_ms=retention_ms,
+            heeds_news=partial(heeds_news, self.section.lane_rules, dispatcher),
+        )
         return Desk(
             name=self.name,
             pool=self.settings.pool,
             exchange=self.exchange,
             dispatcher=dispatcher,
             journal=Journal(self.runner, self.keys, retention_ms=retention_ms, dispatcher=dispatcher),
+            queue=queue,
+            overtaking=Overtaking(queue.overtaken),
             throttle=self.throttle,
             rules=self.rules,
             policy=lane_policy(self.section),
@@ -139,22 +166,22 @@ class ExchangeWorker:
         await self.redis.sadd(self.keys.accounts, *self.section.accounts)
         plain: redis.asyncio.Redis = self.redis
         await plain.sadd(exchanges_key(self.settings.pool), self.name)
+        for name in LEASE_SCRIPTS:
+            await plain.script_load(load_script(name).source)
+        await self._take_shared_markets()
 
-    async def _prepare(self) -> None:
+    async def _reach_exchange(self) -> None:
         await self.exchange.sync_clock()
         await self.exchange.warm(WARM_CONNECTIONS)
-        if not await self._take_shared_markets():
-            await self._load_markets()
 
-    async def _take_shared_markets(self) -> bool:
-        """Use the market rules another process loaded, if they are newer than ours; whether there are any."""
+    async def _take_shared_markets(self) -> None:
+        """Use the market rules another process loaded, if there are any, and newer than ours."""
+        if await loaded_at(self.redis, self.keys) <= self._loaded_at_ms:
+            return
         shared = await load(self.redis, self.keys)
-        if shared is None:
-            return False
-        if shared.loaded_at_ms > self._loaded_at_ms:
+        if shared is not None and shared.loaded_at_ms > self._loaded_at_ms:
             self.exchange.use_ccxt_markets(shared.ccxt_markets)
             self.rules.markets, self._loaded_at_ms = shared.markets, shared.loaded_at_ms
-        return True
 
     async def _load_markets(self) -> None:
         ccxt_markets = await self.exchange.fetch_ccxt_markets()
@@ -163,9 +190,6 @@ class ExchangeWorker:
         await publish(self.redis, self.keys, markets, ccxt_markets, now_ms)
         self.rules.markets, self._loaded_at_ms = markets, now_ms
         log.info("market rules loaded", extra={"exchange": self.name, "symbols": len(markets)})
-
-    async def _refresh_markets(self) -> None:
-        await self._take_shared_markets()
 
     async def _until_done(self, what: str, step: Callable[[], Awaitable[Any]]) -> bool:
         """Do a step of the start, with growing waits while it can't be done; False when stopped meanwhile."""
@@ -210,12 +234,15 @@ def lane_policy(section: ExchangeSection) -> LanePolicy:
         max_attempts=worker.attempts,
         max_deaths=worker.max_deaths,
         unprovable_after_ms=worker.unprovable_after_ms,
+        lane_rules=section.lane_rules,
         forbidden_params=partial(forbidden_params, section.venue),
     )
 
 
 async def _main(settings: Settings, name: str) -> None:
-    worker = ExchangeWorker(settings, name)
+    # What was loaded at the start stays: looking it through for garbage now and then would stop every lane for 50 ms.
+    worker = ExchangeWorker(settings, name, on_start=gc.freeze)
+    gc.freeze()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, worker)

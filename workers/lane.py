@@ -6,6 +6,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from common import failpoints
+from common.gate import Overtaken
 from common.lanes import Hold, LeaseLost
 from common.telemetry import log_context, traced
 from orderlane.events import Event, EventName
@@ -16,16 +17,17 @@ from orderlane.intents import (
     Intent,
     IntentInvalid,
     PlaceOrder,
-    decode_intent,
 )
-from orderlane.keys import INTENT_FIELD
 from orderlane.orders import OrderStatus, Reason
 from workers.amend import run_amend
-from workers.cancel import run_cancel, run_cancel_all
+from workers.cancel import run_cancel
+from workers.cancel_all import run_cancel_all
 from workers.command import CommandRun
 from workers.desk import Desk, Stopping, log
 from workers.outcomes import close_duplicate, finish_with, guard, park, start_order
 from workers.place import run_place
+from workers.reading import read_entry
+from workers.thinking import think
 
 MAX_FAULTS = 3
 """How often an entry may fail by a bug of ours before it is ended or parked. While Redis refuses, it waits."""
@@ -45,7 +47,7 @@ async def run_lane(desk: Desk, hold: Hold) -> None:
         while following is not None and not desk.stopping.is_set():
             hold = following
             try:
-                following = await run_entry(desk, hold)
+                following = await _run_next(desk, hold)
                 faults = 0
             except (Stopping, LeaseLost):
                 raise
@@ -66,6 +68,18 @@ async def _after_fault(desk: Desk, hold: Hold, error: Exception, faults: int) ->
             return await _give_up(desk, hold, error)
     await desk.sleep(min(100 * 2**faults, 5_000))
     return msgspec.structs.replace(hold, again=True)
+
+
+async def _run_next(desk: Desk, hold: Hold) -> Hold | None:
+    """Run what the rules leave as the lane's next entry; the lane's next run after it, or the same lane anew when
+    something arrived that should be looked at before the request leaves."""
+    following = await think(desk, hold)
+    if following is None or following.entry != hold.entry:
+        return following
+    try:
+        return await run_entry(desk, following)
+    except Overtaken:
+        return await desk.queue.give_way(following)
 
 
 async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
@@ -97,27 +111,6 @@ async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
         return await _run_command(desk, hold, intent)
 
 
-def read_entry(hold: Hold) -> Intent:
-    """The intent in an entry.
-
-    Raises:
-        IntentInvalid: foreign fields, or a payload that is no intent of this lane.
-    """
-    names = [name.decode("utf-8", "replace") for name in hold.fields[::2]]
-    if names != [INTENT_FIELD]:
-        raise IntentInvalid(
-            "foreign_fields",
-            f"the entry has the fields {', '.join(names)[:200]}; "
-            f"expected exactly one, {INTENT_FIELD!r}, with one JSON object",
-        )
-    intent = decode_intent(hold.fields[1])
-    if intent.lane != hold.lane:
-        raise IntentInvalid(
-            "unreadable_lane", f"account and symbol ({intent.lane[:140]!r}) could not be read alike twice"
-        )
-    return intent
-
-
 async def bury(desk: Desk, hold: Hold, reason: Reason) -> Hold | None:
     """Move an entry that is no intent to `dead`, with an event; the lane's next run."""
     event = Event(
@@ -142,6 +135,9 @@ async def _run_command(desk: Desk, hold: Hold, intent: CancelOrder | AmendOrder 
         OrderStatus.UNKNOWN,
     ):
         return await desk.journal.close_entry(hold)
+    if known is not None and known.edited is not None:
+        assert isinstance(known.edited, AmendOrder), "only amends are merged among commands"
+        intent = known.edited
     run = CommandRun(desk, hold, intent, known)
     refusal = guard(desk, intent)
     if refusal is not None:
@@ -167,7 +163,7 @@ async def _end_poisonous(desk: Desk, hold: Hold, intent: Intent) -> Hold | None:
     known = await desk.journal.read(desk.client_order_id(intent.account, intent.id))
     if known is None or known.status is OrderStatus.QUEUED:
         return await finish_with(
-            desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, _poisonous(hold)
+            desk, hold, start_order(desk, hold, intent, known), OrderStatus.FAILED, _poisonous(hold), known
         )
     if known.entry != hold.entry:
         return await close_duplicate(desk, hold, intent, known)
@@ -191,7 +187,7 @@ async def _give_up(desk: Desk, hold: Hold, error: Exception) -> Hold | None:
         return await close_duplicate(desk, hold, intent, known)
     if known is None or known.status is OrderStatus.QUEUED:
         return await finish_with(
-            desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, reason, known
+            desk, hold, start_order(desk, hold, intent, known), OrderStatus.FAILED, reason, known
         )
     if known.status in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
         return await park(desk, hold, known, reason)

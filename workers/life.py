@@ -1,25 +1,33 @@
 """One life of an exchange worker: from joining under a new id until the process stops or the lease is lost.
 
-The loop is: renew and take, start a task for each lane given, sleep until the intents stream or the bell moves.
-Sleeping consumes nothing (XREAD, from the last id seen), so a lost reply or a timeout there is harmless.
+The loop is: renew and take, start a task for each lane given, sleep until the intents stream or the bell moves, or
+until the lease of another worker that has lanes may have ended: its lanes are to be taken over then. Sleeping consumes
+nothing (XREAD, from the last id seen), so a lost reply or a timeout there is harmless.
+
+After a take that left no lane over, another worker can only get lanes by what moves the stream or the bell. So whoever
+sleeps knows of every lease it has to watch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from common import failpoints
-from common.lanes import RETRY_SECONDS, Hold, LeaseLost, Taken
+from common.lanes import IDLE_LEASES, RETRY_SECONDS, Hold, LeaseLost, Taken
 from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
 
 CANCEL_AGAIN_SECONDS: Final = 0.2
+LONGEST_SLEEP_MS: Final = 9_000
+"""How long one blocking read lasts where nothing is to be watched: the connection for it may be dead for as long."""
+LEASE_OVER_MS: Final = 2
+"""How long after its end a lease is looked at: by Redis' clock in whole ms, it lives for all of its last one."""
 
 
 class Life:
@@ -32,6 +40,7 @@ class Life:
         self._heartbeat_ms = heartbeat_ms
         self._running: set[asyncio.Task[None]] = set()
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._has_lanes = asyncio.Event()
         self._seen = ("0-0", "0-0")
         self._renewing: asyncio.Task[None] | None = None
 
@@ -105,7 +114,7 @@ class Life:
                     self._running, timeout=self._heartbeat_ms / 1000, return_when=asyncio.FIRST_COMPLETED
                 )
             elif not taken.more:
-                await self._wait_for_work()
+                await self._wait_for_work(taken.next_end_ms)
 
     def _start(self, taken: Taken) -> None:
         if taken.reaped:
@@ -115,7 +124,13 @@ class Life:
         for hold in taken.runs:
             task = asyncio.create_task(self._run(hold))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._has_lanes.set()
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not self._running:
+            self._has_lanes.clear()
 
     async def _run(self, hold: Hold) -> None:
         try:
@@ -130,25 +145,51 @@ class Life:
             if not self._lost.done():
                 self._lost.set_exception(error)
 
-    async def _wait_for_work(self) -> None:
-        keys = self._desk.dispatcher.keys
+    async def _wait_for_work(self, next_end_ms: int) -> None:
+        dispatcher = self._desk.dispatcher
+        keys, block_ms = dispatcher.keys, sleep_ms(next_end_ms, dispatcher.redis_now_ms())
         try:
             await self._bell.xread(
-                {keys.intents: self._seen[0], keys.bell: self._seen[1]}, count=1, block=self._heartbeat_ms
+                {keys.intents: self._seen[0], keys.bell: self._seen[1]}, count=1, block=block_ms
             )
         except RedisError:
             await asyncio.sleep(RETRY_SECONDS[0])
 
     async def _heartbeat_loop(self) -> None:
-        for turn in itertools.count():
-            await asyncio.sleep(self._heartbeat_ms / 1000)
-            if self._desk.dispatcher.seconds_since_renewal() < self._heartbeat_ms / 2000:
-                continue
+        """Renew the lease where no take did for a while: often while lanes run, seldom while there are none."""
+        while True:
+            await self._wait_for_renewal()
+            idle = not self._running
             try:
-                await self._desk.dispatcher.heartbeat()
+                renewed = await self._desk.dispatcher.heartbeat(idle=idle)
             except RedisError as error:
                 self._desk.dispatcher.require_lease()
-                log.warning("heartbeat without an answer", extra={"turn": turn, "reason": str(error)})
+                log.warning("heartbeat without an answer", extra={"reason": str(error)})
+                if idle:
+                    # It may sleep on a connection as dead as this one, and has nothing to lose by starting over.
+                    raise LeaseLost(self._desk.dispatcher.worker_id) from error
+                renewed = False
+            if not renewed:
+                await asyncio.sleep(self._heartbeat_ms / 1000)
+
+    async def _wait_for_renewal(self) -> None:
+        while True:
+            period_ms = self._heartbeat_ms * (1 if self._running else IDLE_LEASES)
+            left = period_ms / 1000 - self._desk.dispatcher.seconds_since_renewal()
+            if left <= 0:
+                return
+            if self._running:
+                await asyncio.sleep(left)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_lanes.wait(), left)
+
+
+def sleep_ms(next_end_ms: int, now_ms: int) -> int:
+    """How long a worker with nothing to do may sleep: until the first lease of others with lanes (0: none) is over."""
+    if not next_end_ms:
+        return LONGEST_SLEEP_MS
+    return max(LEASE_OVER_MS, min(next_end_ms + LEASE_OVER_MS - now_ms, LONGEST_SLEEP_MS))
 
 
 def _later(one: str, other: str) -> str:

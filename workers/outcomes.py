@@ -17,8 +17,12 @@ from orderlane.orders import Order, OrderStatus, Reason, Times
 from workers.desk import Desk
 
 
-def start_order(desk: Desk, hold: Hold, intent: Intent) -> Order:
-    """The record an intent starts with, before anything is known but what was asked."""
+def start_order(desk: Desk, hold: Hold, intent: Intent, known: Order | None = None) -> Order:
+    """The record an intent starts with, before anything is known but what was asked, and what others made of it while
+    it waited (`known`, its record so far)."""
+    if known is not None:
+        times = msgspec.structs.replace(known.times, queued_at=hold.entry_ms, taken_at=desk.now_ms())
+        return msgspec.structs.replace(known, times=times)
     return Order(
         client_order_id=desk.client_order_id(intent.account, intent.id),
         intent=intent,

@@ -1,12 +1,14 @@
 """Placing an order: the pipeline from a decoded intent to a recorded outcome.
 
-    guard -> normalise -> acquire tokens -> begin (journal SUBMITTED, fenced) -> send -> record and finish
+    guard -> normalise -> begin (tokens taken and journal SUBMITTED, fenced) -> send -> record and finish
 
 Dying anywhere leaves a journal from which the next worker goes on: before `begin` nothing was sent; after it the
 order's fate is found out (`resolve`) before anything is sent again.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import msgspec
 
@@ -18,6 +20,7 @@ from common.normalizer import Normalized, Refusal
 from common.venue_limits import Operation
 from orderlane.intents import PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
+from workers.begin import begin_in_turn
 from workers.desk import Desk, backoff_ms, reason_of
 from workers.outcomes import (
     close_duplicate,
@@ -52,14 +55,17 @@ async def run_place(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
     known = await _known_before(desk, hold, intent)
     if known is not None and known.entry != hold.entry:
         return await close_duplicate(desk, hold, intent, known)
+    fresh = start_order(desk, hold, intent, known)
+    if known is not None and isinstance(known.edited, PlaceOrder):
+        intent = known.edited
     if known is not None and known.status is not OrderStatus.QUEUED:
         return await _replay(desk, hold, intent, known)
     refusal = guard(desk, intent)
     if refusal is not None:
-        return await finish_with(desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, refusal)
+        return await finish_with(desk, hold, fresh, OrderStatus.FAILED, refusal, known)
     if desk.in_doubt(hold):
-        return await _ask_before_sending(desk, hold, intent)
-    return await send_until_known(desk, hold, start_order(desk, hold, intent), None, intent)
+        return await _ask_before_sending(desk, hold, fresh, known, intent)
+    return await send_until_known(desk, hold, fresh, known, intent)
 
 
 async def _known_before(desk: Desk, hold: Hold, intent: PlaceOrder) -> Order | None:
@@ -84,18 +90,18 @@ def with_doubt(desk: Desk, hold: Hold, known: Order) -> Order:
     return msgspec.structs.replace(known, executable_until=until)
 
 
-async def _ask_before_sending(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
+async def _ask_before_sending(
+    desk: Desk, hold: Hold, order: Order, before: Order | None, intent: PlaceOrder
+) -> Hold | None:
     """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
     shaped = desk.rules.normalize(intent, None)
     if isinstance(shaped, Refusal) and shaped.reason.code == "unknown_symbol":  # it can't even be asked for
-        return await finish_with(
-            desk, hold, start_order(desk, hold, intent), OrderStatus.FAILED, shaped.reason
-        )
-    fresh = msgspec.structs.replace(start_order(desk, hold, intent), trigger_price=intent.trigger_price)
+        return await finish_with(desk, hold, order, OrderStatus.FAILED, shaped.reason, before)
+    fresh = msgspec.structs.replace(order, trigger_price=intent.trigger_price)
     order = begun(desk, fresh, at_ms=0)
     if desk.exchange.receive_window_ms is not None:
         order = msgspec.structs.replace(order, executable_until=desk.doubtful_until())
-    result = await desk.journal.write(order, None, hold=hold, then=Then.BEGIN)
+    result = await desk.journal.write(order, before, hold=hold, then=Then.BEGIN)
     if isinstance(result, Conflict):
         return await on_conflict(desk, hold, intent, result)
     return await settle(desk, hold, result.order, FORGOTTEN, intent)
@@ -114,37 +120,36 @@ async def send_until_known(
         if isinstance(normalized, Refusal):
             return await finish_with(desk, hold, order, OrderStatus.FAILED, normalized.reason, before)
         failpoints.reach("place.normalized")
-        await desk.throttle.acquire(
-            Operation.PLACE,
-            intent.account,
-            intent.symbol,
-            intent.urgency,
-            conditional=intent.type.has_trigger,
-        )
-        failpoints.reach("place.admitted")
-        late = expiry(desk, intent)
-        if late is not None:
-            return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
-        async with desk.request_slot():
-            at_ms = desk.exchange.now_ms()
-            result = await desk.journal.write(
-                begun(desk, _shaped(order, normalized), at_ms), before, hold=hold, then=Then.BEGIN
-            )
-            if isinstance(result, Conflict):
-                return await on_conflict(desk, hold, order.intent, result)
-            order = before = result.order
+        slot = desk.request_slot()
+        try:
+            start = await begin_in_turn(
+                desk, hold, slot, intent, before, Operation.PLACE,
+                partial(_begun_to_place, desk, order, normalized), conditional=intent.type.has_trigger,
+            )  # fmt: skip
+            if isinstance(start, Reason):
+                return await finish_with(desk, hold, order, OrderStatus.EXPIRED, start, before)
+            if isinstance(start, Conflict):
+                return await on_conflict(desk, hold, order.intent, start)
+            order = before = start.order
             failpoints.reach("place.begun")
-            outcome = await _send(desk, order, normalized, at_ms)
+            outcome = await _send(desk, order, normalized, start.at_ms)
             failpoints.reach("place.replied")
             if isinstance(outcome, OrderReport):
                 return await conclude(desk, hold, order, outcome)
             if outcome.outcome is Outcome.REFUSED:
                 return await finish_with(desk, hold, order, OrderStatus.REJECTED, reason_of(outcome), before)
+        finally:
+            slot.give_back()
         if outcome.outcome not in NOTHING_HAPPENED:
             seen = outcome.outcome is Outcome.DUPLICATE
             return await settle(desk, hold, order, reason_of(outcome), intent, seen=seen)
         await desk.pause_if_throttled(intent.account, outcome)
         await desk.sleep(next(waits))
+
+
+def _begun_to_place(desk: Desk, order: Order, normalized: Normalized, at_ms: int) -> Order:
+    failpoints.reach("place.admitted")
+    return begun(desk, _shaped(order, normalized), at_ms)
 
 
 async def _send(

@@ -29,7 +29,7 @@ async def run_replace(run: CommandRun, intent: AmendOrder, target: Order, placed
         CommandEnded: it ended on the way.
     """
     before = await filled_before(run.desk, target, placed)
-    if run.saved is not None and run.order.amount is not None:
+    if run.saved is not None and run.replaying and run.order.amount is not None:
         replacement = replacement_of(intent, target, placed, before)
         if replacement is not None:
             known = with_doubt(run.desk, run.hold, run.saved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from common.exchange.base import OrderRequest
-from common.markets import Markets, UnknownSymbol
+from common.markets import Market, Markets, UnknownSymbol
 from common.normalizer import Normalized, NormalizerPolicy, Refusal, normalize, normalize_amend
 from orderlane.intents import AmendOrder, OrderType, PlaceOrder
 from orderlane.orders import Order, Reason
@@ -36,6 +36,10 @@ class MarketRules:
             return _unknown(error)
         request = _as_request(target, placed, self._policy)
         return normalize_amend(intent, request, market, self._policy, reference_price, target.filled)
+
+    def market(self, symbol: str) -> Market | None:
+        """The rules of one symbol; None where the exchange has no such symbol."""
+        return self.markets.get(symbol)
 
     def needs_reference_price(self, intent: PlaceOrder) -> bool:
         """Whether a rule of the operator's compares this order with the market."""

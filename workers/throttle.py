@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from common.claims import Ceiling, Claim
 from common.exchange.base import ExchangeFailure, Usage
+from common.gate import Patience
 from common.limiter import Limiter
 from common.venue_limits import Operation, Scope
 from workers.desk import log
@@ -38,6 +41,27 @@ class SharedThrottle:
         )
         await self._limiter.acquire(claim, urgency)
 
+    async def in_turn(
+        self,
+        operation: Operation,
+        account: str,
+        symbol: str,
+        urgency: int,
+        attempt: Callable[[Claim], Awaitable[int]],
+        *,
+        conditional: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """Call `attempt`, in this request's turn, until it has taken the tokens of the claim it is given.
+
+        It returns 0 when it is through, or how long to wait, ms. What it raises is raised here, and Overtaken when
+        the `patience` was ended.
+        """
+        claim = self._limiter.claims.claim(
+            operation, account, symbol, urgency=urgency, conditional=conditional
+        )
+        await self._limiter.gate.run(claim.gate, urgency, partial(attempt, claim), patience)
+
     async def pause(self, account: str, failure: ExchangeFailure) -> None:
         """Close the buckets for all workers for as long as the exchange asked, or a second."""
         scope = account if failure.per_account else str(Scope.IP)
@@ -53,7 +77,9 @@ class SharedThrottle:
 
     def heed(self, usages: tuple[Usage, ...], account: str) -> None:
         """Take in what the headers of a reply to `account` say is used; returns at once, the buckets follow."""
-        self._spawn(self._note(usages, account, self._exchange_now_ms()))
+        ceilings = self._limiter.ceilings(usages, account, self._exchange_now_ms())
+        if ceilings:
+            self._spawn(self._lower(ceilings))
 
     async def close(self) -> None:
         """Wait for what `heed` started."""
@@ -64,8 +90,8 @@ class SharedThrottle:
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
 
-    async def _note(self, usages: tuple[Usage, ...], account: str, venue_ms: int) -> None:
+    async def _lower(self, ceilings: Sequence[Ceiling]) -> None:
         try:
-            await self._limiter.note(usages, account, venue_ms)
+            await self._limiter.lower(ceilings)
         except RedisError as error:
             log.debug("usage headers could not be shared", extra={"reason": str(error)})

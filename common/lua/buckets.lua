@@ -9,7 +9,8 @@
 --       set a bound, they add nothing.
 --
 -- A bucket is a hash: `level` in grains, `unit` grains to a token, `at` ms by Redis TIME. With a refill of n tokens in
--- d ms a token is d grains and a ms adds n of them: every number is an integer below 2^53, so nothing drifts.
+-- d ms a token is d grains and a ms adds n of them: every number is an integer below 2^53, so nothing drifts, and
+-- redis.call writes it digit by digit. `+ 0` reads a text of digits as its number, for less than tonumber takes.
 -- A bucket that is not there is full; each one expires soon after it has become so.
 
 local BUCKETS_ARGUMENTS = 6
@@ -17,7 +18,7 @@ local BUCKETS_LINGER_MS = 1000
 
 -- Until when (ms) the scope of a penalty key is shut, or was shut lately; 0 for never.
 local function buckets_shut_until(penalty)
-    return tonumber(redis.call('HGET', penalty, 'until') or 0)
+    return (redis.call('HGET', penalty, 'until') or 0) + 0
 end
 
 -- The grains in a bucket now. While its scope is shut the level is so far below zero that it gets to zero when the
@@ -27,8 +28,8 @@ local function buckets_level(key, capacity, refill, refill_ms, shut_until, now)
     local state = redis.call('HMGET', key, 'level', 'unit', 'at')
     local level, at = full, 0
     if state[1] then
-        level, at = tonumber(state[1]), tonumber(state[3])
-        local unit = tonumber(state[2])
+        level, at = state[1] + 0, state[3] + 0
+        local unit = state[2] + 0
         if unit ~= refill_ms then
             level = math.floor(level * refill_ms / unit)
         end
@@ -36,9 +37,11 @@ local function buckets_level(key, capacity, refill, refill_ms, shut_until, now)
             level = level + (now - at) * refill
         elseif now < at then
             -- The clock was set back: count on from here, or nothing is refilled until it has caught up.
-            redis.call('HSET', key, 'at', string.format('%.0f', now))
+            redis.call('HSET', key, 'at', now)
         end
-        level = math.min(level, full)
+        if level > full then
+            level = full
+        end
     end
     if at < shut_until then
         level = math.min(level, (now - shut_until) * refill)
@@ -46,36 +49,41 @@ local function buckets_level(key, capacity, refill, refill_ms, shut_until, now)
     return level
 end
 
-local function buckets_keep(key, level, capacity, refill, refill_ms, now)
-    redis.call('HSET', key, 'level', string.format('%.0f', level), 'unit', string.format('%.0f', refill_ms),
-        'at', string.format('%.0f', now))
-    local full_in_ms = math.ceil((capacity * refill_ms - level) / refill)
-    redis.call('PEXPIRE', key, string.format('%.0f', full_in_ms + BUCKETS_LINGER_MS))
+-- `unit` is `refill_ms` and `stamp` the time; where they are text, they need not be printed again.
+local function buckets_keep(key, level, capacity, refill, unit, stamp)
+    local refill_ms = unit + 0
+    redis.call('HSET', key, 'level', level, 'unit', unit, 'at', stamp)
+    redis.call('PEXPIRE', key, math.ceil((capacity * refill_ms - level) / refill) + BUCKETS_LINGER_MS)
 end
 
 -- Takes every cost from its bucket and returns 0, or takes none and returns the ms until all could be taken
--- (if nobody else takes any).
-local function buckets_acquire(first_key, first_arg, now)
-    local penalties, count = tonumber(ARGV[first_arg]), tonumber(ARGV[first_arg + 1])
+-- (if nobody else takes any). `stamp`: `now` as text, where the caller has it.
+local function buckets_acquire(first_key, first_arg, now, stamp)
+    local penalties, count = ARGV[first_arg] + 0, ARGV[first_arg + 1] + 0
     local shut_until, wait = { [0] = 0 }, 0
     for i = 1, penalties do
         shut_until[i] = buckets_shut_until(KEYS[first_key + i - 1])
         wait = math.max(wait, shut_until[i] - now)
     end
-    local buckets = {}
+    local levels = {}
     for i = 1, count do
         local a = first_arg + 2 + (i - 1) * BUCKETS_ARGUMENTS
-        local key, cost, reserve = KEYS[first_key + penalties + i - 1], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
-        local capacity, refill, refill_ms = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
-        local level = buckets_level(key, capacity, refill, refill_ms, shut_until[tonumber(ARGV[a])], now)
-        wait = math.max(wait, math.ceil(((cost + reserve) * refill_ms - level) / refill))
-        buckets[i] = { key, level - cost * refill_ms, capacity, refill, refill_ms }
+        local refill, refill_ms = ARGV[a + 4] + 0, ARGV[a + 5] + 0
+        local level = buckets_level(KEYS[first_key + penalties + i - 1], ARGV[a + 3] + 0, refill, refill_ms,
+            shut_until[ARGV[a] + 0], now)
+        local missing = (ARGV[a + 1] + ARGV[a + 2]) * refill_ms - level
+        if missing > 0 then
+            wait = math.max(wait, math.ceil(missing / refill))
+        end
+        levels[i] = level - ARGV[a + 1] * refill_ms
     end
     if wait > 0 then
         return wait
     end
-    for _, bucket in ipairs(buckets) do
-        buckets_keep(bucket[1], bucket[2], bucket[3], bucket[4], bucket[5], now)
+    for i = 1, count do
+        local a = first_arg + 2 + (i - 1) * BUCKETS_ARGUMENTS
+        buckets_keep(KEYS[first_key + penalties + i - 1], levels[i], ARGV[a + 3] + 0, ARGV[a + 4] + 0,
+            ARGV[a + 5], stamp or now)
     end
     return 0
 end
@@ -93,7 +101,7 @@ end
 -- read after the end still restart empty.
 local function buckets_shut(penalty, for_ms, linger_ms, now)
     local shut_until = math.max(buckets_shut_until(penalty), now + for_ms)
-    redis.call('HSET', penalty, 'until', string.format('%.0f', shut_until))
-    redis.call('PEXPIRE', penalty, string.format('%.0f', math.max(shut_until - now, 0) + linger_ms))
+    redis.call('HSET', penalty, 'until', shut_until)
+    redis.call('PEXPIRE', penalty, math.max(shut_until - now, 0) + linger_ms)
     return shut_until
 end

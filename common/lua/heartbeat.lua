@@ -1,7 +1,7 @@
 -- Renews a worker's lease, unless it has ended: a worker that was away too long must start over under a new id.
--- KEYS: 1 workers
--- ARGV: 1 worker id  2 lease, ms
--- Returns: 1 when renewed, 0 when the lease has ended or the id is not known.
+-- KEYS: 1 workers  2 load
+-- ARGV: 1 worker id  2 lease, ms  3 lease of a worker that has no lanes, ms
+-- Returns: the lease given, ms, or 0 when it has ended or the id is not known.
 -- Safe to run twice: it sets the lease's end, it adds nothing to it.
 
 local time = redis.call('TIME')
@@ -10,5 +10,6 @@ local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not lease or tonumber(lease) < now then
     return 0
 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
-return 1
+local given = ARGV[redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 and 2 or 3]
+redis.call('ZADD', KEYS[1], now + given, ARGV[1])
+return tonumber(given)

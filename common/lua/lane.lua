@@ -1,6 +1,6 @@
 -- What the scripts that move lanes share: how a queue is read, how a lane is freed, how an entry ends.
 -- KEYS: none of its own; the including script passes key names in a table `k` (intents, waiting, owners, ready,
---       workers, load, hungry, grants, bell, parked).
+--       workers, load, hungry, grants, bell, parked; those that hand out entries also news).
 -- ARGV: none.
 -- Returns: nothing; it only defines local functions.
 -- Safe to run twice: defines functions only; each says what repeating it does.
@@ -8,35 +8,8 @@
 local GROUP, CONSUMER = 'workers', 'pool'
 local BELL_LENGTH = 16
 
-local function now_ms()
-    local time = redis.call('TIME')
-    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
--- A stream id whose text order is its number order: the length of each number goes in front of it.
-local function sortable(entry)
-    local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
-    return string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
-end
-
-local function entry_of(sorted)
-    local ms, seq = string.match(sorted, '^%u(%d+)%u(%d+)$')
-    return ms .. '-' .. seq
-end
-
-local function member(lane, rank, entry)
-    return lane .. '\0' .. rank .. sortable(entry)
-end
-
--- The lane's first waiting entry: its rank and its stream id, or nil. Reads only.
-local function head(k, lane)
-    local first = redis.call('ZRANGEBYLEX', k.waiting, '[' .. lane .. '\0', '(' .. lane .. '\1', 'LIMIT', 0, 1)[1]
-    if not first then
-        return nil
-    end
-    local rest = string.sub(first, #lane + 2)
-    return string.sub(rest, 1, 1), entry_of(string.sub(rest, 2))
-end
+-- include: fence.lua
+-- include: queue.lua
 
 local function score_of(rank, entry)
     local ms = math.min(tonumber(string.match(entry, '^(%d+)')), 9999999999999)
@@ -49,7 +22,7 @@ local function make_ready(k, lane)
     if not rank or redis.call('ZSCORE', k.parked, lane) then
         return false
     end
-    redis.call('ZADD', k.ready, 'LT', string.format('%.0f', score_of(rank, entry)), lane)
+    redis.call('ZADD', k.ready, 'LT', score_of(rank, entry), lane)
     return true
 end
 
@@ -75,40 +48,27 @@ local function deaths_of(k, entry)
     return not pending.err and pending[1] and math.max(pending[1][4] - 1, 0) or 0
 end
 
--- What a worker needs to run an entry of the lane: {lane, rank, entry, deaths, {field, value, ...}}.
-local function run_of(k, lane, rank, entry)
+-- What a worker needs to run an entry of the lane: {lane, rank, entry, deaths, {field, value, ...}, 1 when the lane has
+-- news to look at, else 0}. `fields` are the entry's where this script has just read it for the group, so that nobody can have died with it; else nil.
+local function run_of(k, lane, rank, entry, fields)
+    local news = redis.call('SISMEMBER', k.news, lane)
+    if fields then
+        return {lane, rank, entry, 0, fields, news}
+    end
     local found = redis.call('XRANGE', k.intents, entry, entry)[1]
-    return {lane, rank, entry, deaths_of(k, entry), found and found[2] or {}}
+    return {lane, rank, entry, deaths_of(k, entry), found and found[2] or {}, news}
 end
 
 -- Gives an entry into the hands of `owner` (worker#grant): something more urgent may become the lane's head
 -- while the owner is at it, so the entry is noted beside the owner, as worker#grant@entry.
-local function hand_out(k, lane, owner, rank, entry)
+local function hand_out(k, lane, owner, rank, entry, fields)
     redis.call('HSET', k.owners, lane, owner .. '@' .. entry)
-    return run_of(k, lane, rank, entry)
+    return run_of(k, lane, rank, entry, fields)
 end
 
 -- The worker, its grant and the entry in its hands, from a value of `owners`.
 local function parse_owner(value)
     return string.match(value, '^(.*)#(%d+)@(%d+%-%d+)$')
-end
-
--- The entry of the lane that `owner` has in hand, or nil when it does not own the lane.
-local function in_hand(k, lane, owner)
-    local value = redis.call('HGET', k.owners, lane) or ''
-    if string.sub(value, 1, #owner + 1) == owner .. '@' then
-        return string.sub(value, #owner + 2)
-    end
-    return nil
-end
-
--- Whether `owner` (worker#grant) runs the lane and its lease lives.
-local function holds(k, lane, owner, worker, now)
-    if not in_hand(k, lane, owner) then
-        return false
-    end
-    local lease = redis.call('ZSCORE', k.workers, worker)
-    return lease and tonumber(lease) >= now
 end
 
 -- Whether this worker should hand a lane with work to one that has clearly fewer and asked for more. Lanes that
@@ -142,12 +102,9 @@ local function end_entry(k, lane, rank, entry)
     redis.call('ZREM', k.waiting, member(lane, rank, entry), member(lane, '!', entry))
 end
 
--- After an entry has ended: the lane's next run for the same owner, or {} when the lane was freed. To be called
--- once; what it answered is answered again by `same_again`.
+-- After an entry of a lane that `owner` runs has ended: the lane's next run for it, or {} when the lane was freed. To be
+-- called once; what it answered is answered again by `same_again`.
 local function go_on(k, lane, owner, worker)
-    if not in_hand(k, lane, owner) then
-        return {}
-    end
     local rank, entry = head(k, lane)
     if rank and not should_give_up(k, worker) then
         return hand_out(k, lane, owner, rank, entry)
@@ -163,7 +120,10 @@ end
 -- nothing followed (a script that failed halfway), what should have followed.
 local function same_again(k, lane, owner, worker)
     local entry = in_hand(k, lane, owner)
-    for rank in string.gmatch(entry and '!0123456789' or '', '.') do
+    if not entry then
+        return {}
+    end
+    for rank in string.gmatch('!0123456789', '.') do
         if redis.call('ZSCORE', k.waiting, member(lane, rank, entry)) then
             return run_of(k, lane, rank, entry)
         end

@@ -1,13 +1,14 @@
 -- Renews the worker's lease, frees the lanes of workers whose lease has ended, sorts new stream entries into
 -- their lanes, and gives up to `want` ready lanes to the worker.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 control
+--       11 control  12 news
 -- ARGV: 1 worker id  2 grant (this worker's count of calls, growing)  3 lanes wanted  4 lease, ms
 --       5 until when a new worker id may join by this call, ms by Redis TIME; `` once it has joined
---       6 how many new entries to read at most
+--       6 how many new entries to read at most  7 lease of a worker that has no lanes, ms
 -- Returns: {'lost'} when the lease has ended, {'stale'} when a later grant is known, or
 --       {'ok', now ms, last id of intents, last id of bell, doubt_from ms, doubt_before ms, reaped workers,
---        new entries read, {lane, rank, entry, deaths, {field, value, ...}} ...}
+--        new entries read, the lease given, ms, when the first lease of another worker with lanes ends, ms, or 0,
+--        {lane, rank, entry, deaths, {field, value, ...}, news} ...}
 -- Safe to run twice: the second call with the same grant answers 'stale' and gives nothing; a worker that got
 --       no answer releases that grant, which also refuses this call should it arrive late. A call to join that
 --       arrives when all trace of its worker is gone comes after its time.
@@ -17,7 +18,7 @@
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], news = KEYS[12],
 }
 local control = KEYS[11]
 local worker, grant, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -60,6 +61,8 @@ local function reap()
     return #gone
 end
 
+local just_read = {}
+
 -- Sorts new entries into their lanes; how many, or the error reply.
 local function read_new(count)
     local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', count, 'STREAMS', k.intents, '>')
@@ -75,6 +78,7 @@ local function read_new(count)
     end
     for _, entry in ipairs(reply[1][2]) do
         enqueue(k, entry[1], entry[2])
+        just_read[entry[1]] = entry[2]
     end
     return #reply[1][2]
 end
@@ -86,7 +90,7 @@ local function give()
         local lane = popped[i]
         local rank, entry = head(k, lane)
         if rank then
-            runs[#runs + 1] = hand_out(k, lane, worker .. '#' .. ARGV[2], rank, entry)
+            runs[#runs + 1] = hand_out(k, lane, worker .. '#' .. ARGV[2], rank, entry, just_read[entry])
         end
     end
     if #runs > 0 then
@@ -100,6 +104,27 @@ local function give()
     return runs
 end
 
+-- Nobody waits for a worker without lanes, so that one keeps its place for longer and has to ask less often.
+local function lease_given()
+    if redis.call('HEXISTS', k.load, worker) == 1 then
+        return ARGV[4]
+    end
+    redis.call('ZADD', k.workers, now + ARGV[7], worker)
+    return ARGV[7]
+end
+
+-- When the first lease of another worker with lanes ends, or 0. A worker with nothing to do may sleep until then:
+-- what gives lanes to others in the meantime wakes it, too.
+local function next_end()
+    local leases = redis.call('ZRANGE', k.workers, 0, -1, 'WITHSCORES')
+    for i = 1, #leases, 2 do
+        if leases[i] ~= worker and redis.call('HEXISTS', k.load, leases[i]) == 1 then
+            return tonumber(leases[i + 1])
+        end
+    end
+    return 0
+end
+
 local function last_id(stream)
     local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
     return last and last[1] or '0-0'
@@ -111,19 +136,20 @@ end
 if tonumber(redis.call('HGET', k.grants, worker) or 0) >= grant then
     return {'stale'}
 end
-redis.call('ZADD', k.workers, string.format('%.0f', now + tonumber(ARGV[4])), worker)
+redis.call('ZADD', k.workers, now + ARGV[4], worker)
 redis.call('HSET', k.grants, worker, ARGV[2])
 local reaped = reap()
 local read = read_new(ARGV[6])
 if type(read) == 'table' then
     return read
 end
+local runs = give()
 local doubt = redis.call('HMGET', control, 'doubt_from', 'doubt_before')
 local answer = {
     'ok', now, last_id(k.intents), last_id(k.bell), tonumber(doubt[1] or 0), tonumber(doubt[2] or 0), reaped,
-    read,
+    read, tonumber(lease_given()), next_end(),
 }
-for _, run in ipairs(give()) do
+for _, run in ipairs(runs) do
     answer[#answer + 1] = run
 end
 return answer

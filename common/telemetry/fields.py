@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
@@ -29,18 +28,23 @@ def forget_process() -> None:
     _process.clear()
 
 
-@contextmanager
-def log_context(**fields: Any) -> Iterator[None]:
+class log_context:
     """Put `fields` on every line that this task, and tasks it starts, write inside the `with`; libraries'
     lines too.
 
     >>> with log_context(intent="grid-1", account="main"): ... logging.getLogger("example").warning("it took
     long")"""
-    token = _task.set({**_task.get(), **fields})
-    try:
-        yield
-    finally:
-        _task.reset(token)
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._token = _task.set({**_task.get(), **self._fields})
+
+    def __exit__(self, *_: object) -> None:
+        _task.reset(self._token)
 
 
 def current_fields() -> dict[str, Any]:

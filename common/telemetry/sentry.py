@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from common.config.settings import SentrySection
@@ -81,13 +81,17 @@ def stop_sentry() -> None:
     sentry_sdk.get_global_scope().set_client(None)
 
 
-@contextmanager
-def traced(name: str, **fields: str) -> Iterator[None]:
+def traced(name: str, **fields: str) -> AbstractContextManager[None]:
     """Time what happens inside the `with` as one transaction in Sentry, if traces are on; else costs nothing
     much."""
-    if not _tracing():
-        yield
-        return
+    return _transaction(name, fields) if _tracing() else _NOTHING
+
+
+_NOTHING: Final = nullcontext()
+
+
+@contextmanager
+def _transaction(name: str, fields: dict[str, str]) -> Iterator[None]:
     import sentry_sdk
 
     with sentry_sdk.start_transaction(op=name, name=name) as transaction:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, PlaceOrder
+from common.lane_rules import depends
+from orderlane.intents import Intent
 
 UNREADABLE_RANK = 5
 
@@ -50,19 +51,6 @@ class Lane:
         return min(self.queue, key=lambda entry: entry.place)
 
 
-def needs(later: Intent, earlier: Intent) -> bool:
-    """Whether `later` means something else if it reaches the exchange before `earlier`, which was asked for first."""
-    if isinstance(later, CancelAll):
-        return True
-    if isinstance(later, CancelOrder | AmendOrder):
-        same = isinstance(earlier, type(later)) and earlier.target == later.target
-        return earlier.id == later.target or same
-    if isinstance(earlier, CancelAll):
-        return True
-    opens = isinstance(earlier, PlaceOrder) and not earlier.reduce_only
-    return later.reduce_only and opens and earlier.strategy == later.strategy
-
-
 @dataclass
 class Model:
     unread: list[Entry] = field(default_factory=list)
@@ -85,7 +73,7 @@ class Model:
         passed = [
             one for one in lane.queue if not one.begun and not one.deleted and one.rank > intent.urgency
         ]
-        needed = [one.rank for one in passed if one.intent and needs(intent, one.intent)]
+        needed = [one.rank for one in passed if one.intent and depends(intent, one.intent)]
         return max([intent.urgency, *needed])
 
     def ready(self) -> list[str]:

@@ -172,7 +172,7 @@ class PoolMachine(DispatchMachine):
             self.close(worker, hold, fault, bury=not intent)
             return
         if fault:
-            self.bench.runner.faults["transition"] = fault
+            self.bench.runner.faults["begin" if step == "begin" else "transition"] = fault
         status, then = {
             "begin": (OrderStatus.SUBMITTED, Then.BEGIN),
             "finish": (OrderStatus.FILLED if record else OrderStatus.FAILED, Then.FINISH),
@@ -322,7 +322,7 @@ class PoolMachine(DispatchMachine):
 def test_dispatch_keeps_its_promises_whatever_happens_in_whatever_order(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.journal.RETRY_SECONDS", (0.0,))
+    monkeypatch.setattr("common.lanes.RETRY_SECONDS", (0.0,))
     monkeypatch.setattr("common.lanes.RETRY_SECONDS", (0.0,))
     with asyncio.Runner() as runner:
         bench = Bench(redis_url)

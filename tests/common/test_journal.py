@@ -319,7 +319,7 @@ async def test_a_worker_stops_asking_when_its_lease_no_longer_covers_the_answer(
     dispatcher, journal = bench.worker()
     (hold,) = (await dispatcher.take(1)).runs
     monkeypatch.setattr(dispatcher, "lease_lives", lambda: False)
-    bench.runner.faults["transition"] = "delayed"
+    bench.runner.faults["begin"] = "delayed"
     with pytest.raises(LeaseLost):
         await bench.begin(journal, hold)
     assert not bench.admin.exists(bench.keys.order(bench.order(hold).client_order_id))

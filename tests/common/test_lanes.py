@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +15,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.lanes import READ_COUNT, Dispatcher, Doubt, Hold, LeaseLost, new_worker_id
-from common.redis import REPLY_LOST
+from common.lanes import IDLE_LEASES, READ_COUNT, Dispatcher, Doubt, Hold, LeaseLost, new_worker_id
+from common.redis import REPLY_LOST, Argument
 from orderlane.keys import KNOWN
 from orderlane.orders import Reason
 from tests.common.pool_bench import LEASE_MS, Bench, bench_on, intent_json, run_out_of_time
@@ -36,6 +36,7 @@ async def test_a_lease_that_was_not_renewed_can_not_be_relied_on(
 ) -> None:
     now = time.monotonic()
     monkeypatch.setattr("common.lanes.time", SimpleNamespace(monotonic=lambda: now))
+    bench.add()
     dispatcher, _ = bench.worker()
     await dispatcher.take(1)
     now += LEASE_MS / 1000 * 0.94
@@ -45,6 +46,68 @@ async def test_a_lease_that_was_not_renewed_can_not_be_relied_on(
         dispatcher.require_lease()
     await dispatcher.heartbeat()
     dispatcher.require_lease()
+
+
+def lease_left_ms(bench: Bench, dispatcher: Dispatcher) -> float:
+    seconds, microseconds = bench.admin.time()
+    lease = bench.admin.zscore(bench.keys.workers, dispatcher.worker_id)
+    assert lease is not None
+    return lease - seconds * 1000 - microseconds / 1000
+
+
+async def test_a_worker_without_lanes_keeps_its_place_for_longer_until_it_has_one(bench: Bench) -> None:
+    dispatcher, journal = bench.worker()
+    await dispatcher.take(1)
+    assert lease_left_ms(bench, dispatcher) > LEASE_MS * (IDLE_LEASES - 1)
+    bench.add()
+    (hold,) = (await dispatcher.take(1)).runs
+    assert lease_left_ms(bench, dispatcher) <= LEASE_MS
+    assert await dispatcher.heartbeat(idle=True)
+    assert lease_left_ms(bench, dispatcher) <= LEASE_MS
+    await journal.close_entry(hold)
+    assert await dispatcher.heartbeat(idle=False)
+    assert lease_left_ms(bench, dispatcher) <= LEASE_MS
+    assert await dispatcher.heartbeat(idle=True)
+    assert lease_left_ms(bench, dispatcher) > LEASE_MS * (IDLE_LEASES - 1)
+
+
+async def test_a_lease_shortened_by_a_take_under_way_is_not_relied_on_for_longer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a heartbeat that came before the take may be read after the take's."""
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(1)
+    bench.add()
+    run = bench.runner.run
+
+    async def overtaken(name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        answer = await run(name, keys, arguments)
+        if name == "heartbeat":
+            assert len((await dispatcher.take(1)).runs) == 1
+        return answer
+
+    monkeypatch.setattr(bench.runner, "run", overtaken)
+    now = time.monotonic()
+    await dispatcher.heartbeat(idle=True)
+    monkeypatch.setattr("common.lanes.time", SimpleNamespace(monotonic=lambda: now + LEASE_MS / 1000))
+    with pytest.raises(LeaseLost):
+        dispatcher.require_lease()
+
+
+async def test_whoever_takes_learns_when_the_first_lease_of_another_with_lanes_ends(bench: Bench) -> None:
+    (idle, _), (one, _), (other, _) = bench.worker(), bench.worker(), bench.worker()
+    await idle.take(1)
+    await one.take(1)
+    assert (await idle.take(1)).next_end_ms == 0
+    for worker, symbol in ((one, "BTC/USDT"), (other, "ETH/USDT")):
+        bench.add(f"main|{symbol}")
+        assert len((await worker.take(1)).runs) == 1
+    ends: list[Any] = [bench.admin.zscore(bench.keys.workers, worker.worker_id) for worker in (one, other)]
+    assert (await idle.take(0)).next_end_ms == min(ends)
+    await one.release_all()
+    await other.heartbeat()
+    assert (await idle.take(0)).next_end_ms == bench.admin.zscore(bench.keys.workers, other.worker_id)
+    assert (await other.take(0)).next_end_ms == 0
 
 
 async def test_a_lease_that_has_ended_is_not_renewed(bench: Bench) -> None:

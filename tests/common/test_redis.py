@@ -13,7 +13,8 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from common.lanes import Dispatcher
-from common.redis import MAX_BATCH, REPLY_LOST, RedisTakesNoWrites, ScriptRunner, connect_pool
+from common.pipeline import MAX_UNDER_WAY
+from common.redis import REPLY_LOST, RedisTakesNoWrites, ScriptRunner, connect_pool
 from common.redis_server import EmbeddedRedis
 from orderlane.connection import connect
 from orderlane.keys import Keys
@@ -32,9 +33,9 @@ async def pool_client(url: str, **options: Any) -> AsyncIterator[redis.asyncio.R
         await client.aclose()
 
 
-async def renew(runner: ScriptRunner, worker: str = "nobody") -> Any:
-    """The smallest of the scripts: 0, as no such worker has a lease."""
-    return await runner.run("heartbeat", [KEYS.workers], [worker, 1000])
+async def forget(runner: ScriptRunner, name: str = "nobody") -> Any:
+    """The smallest of the scripts: 1 when the name stood in the index, else 0."""
+    return await runner.run("forget", [KEYS.unknown, KEYS.order(name)], [name])
 
 
 def calls(url: str, command: str) -> int:
@@ -46,9 +47,9 @@ def calls(url: str, command: str) -> int:
 async def test_calls_of_one_moment_share_a_connection_and_each_gets_its_own_reply(redis_url: str) -> None:
     async with pool_client(redis_url) as client:
         runner = ScriptRunner(client)
-        count = 2 * MAX_BATCH + 7
-        await client.zadd(KEYS.workers, {f"w{i}": 9e15 for i in range(0, count, 2)})
-        replies = await asyncio.gather(*(renew(runner, f"w{i}") for i in range(count)))
+        count = 2 * MAX_UNDER_WAY + 7
+        await client.zadd(KEYS.unknown, {f"w{i}": 9e15 for i in range(0, count, 2)})
+        replies = await asyncio.gather(*(forget(runner, f"w{i}") for i in range(count)))
         assert replies == [1 - i % 2 for i in range(count)]
         with connect(redis_url) as admin:
             assert len(admin.client_list()) == 3  # the pool's one, this, and the watch over the test
@@ -57,9 +58,9 @@ async def test_calls_of_one_moment_share_a_connection_and_each_gets_its_own_repl
 async def test_a_server_that_forgot_the_scripts_is_given_them_again(redis_url: str) -> None:
     async with pool_client(redis_url) as client:
         runner = ScriptRunner(client)
-        assert await renew(runner) == 0
+        assert await forget(runner) == 0
         await client.script_flush()
-        assert await asyncio.gather(*(renew(runner) for _ in range(20))) == [0] * 20
+        assert await asyncio.gather(*(forget(runner) for _ in range(20))) == [0] * 20
 
 
 async def test_a_script_that_fails_fails_alone(redis_url: str) -> None:
@@ -67,9 +68,9 @@ async def test_a_script_that_fails_fails_alone(redis_url: str) -> None:
         runner = ScriptRunner(client)
         await client.set("a-string", "x")
         replies = await asyncio.gather(
-            renew(runner),
-            runner.run("heartbeat", ["a-string"], ["w", 1000]),
-            renew(runner),
+            forget(runner),
+            runner.run("forget", ["a-string", "x"], ["x"]),
+            forget(runner),
             return_exceptions=True,
         )
         assert [replies[0], replies[2]] == [0, 0]
@@ -83,12 +84,12 @@ async def test_a_broken_connection_fails_every_call_of_its_batch_and_the_next_ba
     with LossyProxy("127.0.0.1", redis_server.port) as proxy:
         async with pool_client(proxy.url) as client:
             runner = ScriptRunner(client)
-            await renew(runner)
+            await forget(runner)
             proxy.lose_replies(to=b"EVALSHA", times=1)
             async with asyncio.timeout(20):
-                replies = await asyncio.gather(*(renew(runner) for _ in range(5)), return_exceptions=True)
+                replies = await asyncio.gather(*(forget(runner) for _ in range(5)), return_exceptions=True)
             assert [isinstance(reply, REPLY_LOST) for reply in replies] == [True] * 5
-            assert await renew(runner) == 0
+            assert await forget(runner) == 0
 
 
 async def test_a_reply_that_never_comes_fails_its_batch_and_is_not_mistaken_for_the_next(
@@ -97,12 +98,12 @@ async def test_a_reply_that_never_comes_fails_its_batch_and_is_not_mistaken_for_
     with LossyProxy("127.0.0.1", redis_server.port) as proxy:
         async with pool_client(proxy.url, socket_timeout_seconds=0.3) as client:
             runner = ScriptRunner(client)
-            await client.zadd(KEYS.workers, {"w": 9e15})
-            assert await renew(runner) == 0
+            await client.zadd(KEYS.unknown, {"w": 9e15})
+            assert await forget(runner) == 0
             proxy.lose_replies(to=b"EVALSHA", times=1, silently=True)
             with pytest.raises(REPLY_LOST):
-                await renew(runner, "nobody")
-            assert await renew(runner, "w") == 1
+                await forget(runner, "nobody")
+            assert await forget(runner, "w") == 1
 
 
 async def test_nothing_is_sent_twice_behind_the_callers_back(
@@ -111,18 +112,18 @@ async def test_nothing_is_sent_twice_behind_the_callers_back(
     with LossyProxy("127.0.0.1", redis_server.port) as proxy:
         async with pool_client(proxy.url) as client:
             runner = ScriptRunner(client)
-            await renew(runner)
+            await forget(runner)
             before = calls(redis_url, "evalsha")
             proxy.lose_replies(to=b"EVALSHA", times=1)
             with pytest.raises(REPLY_LOST):
-                await renew(runner)
+                await forget(runner)
             assert calls(redis_url, "evalsha") == before + 1
 
 
 async def test_a_caller_that_is_cancelled_takes_nobody_with_it(redis_url: str) -> None:
     async with pool_client(redis_url) as client:
         runner = ScriptRunner(client)
-        tasks = [asyncio.create_task(renew(runner)) for _ in range(6)]
+        tasks = [asyncio.create_task(forget(runner)) for _ in range(6)]
         await asyncio.sleep(0)
         tasks[0].cancel()
         await asyncio.sleep(0)  # the batch is on its way
@@ -131,7 +132,7 @@ async def test_a_caller_that_is_cancelled_takes_nobody_with_it(redis_url: str) -
             replies = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(reply) for reply in replies[:2]] == [asyncio.CancelledError] * 2
         assert replies[2:] == [0] * 4
-        assert await renew(runner) == 0
+        assert await forget(runner) == 0
 
 
 async def test_a_server_that_takes_no_writes_counts_as_away_until_it_does(fresh_redis: EmbeddedRedis) -> None:
@@ -144,8 +145,10 @@ async def test_a_server_that_takes_no_writes_counts_as_away_until_it_does(fresh_
             for _ in range(2):  # the second time on a new connection
                 with pytest.raises(RedisTakesNoWrites, match="no writes now"):
                     await dispatcher.heartbeat()
+            asked = calls(fresh_redis.url, "evalsha")
             taking = asyncio.create_task(dispatcher.take(1))
-            await asyncio.sleep(0.05)
+            while calls(fresh_redis.url, "evalsha") < asked + 2:  # noqa: ASYNC110 - take, then release, refused
+                await asyncio.sleep(0.005)
             assert not taking.done()  # what it may have been given is not released yet
             admin.replicaof("no", "one")
         with pytest.raises(REPLY_LOST):

@@ -8,10 +8,13 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from common.claims import Claim, Claims
 from common.exchange.base import OrderReport
-from common.journal import Then, Written
+from common.journal import MustWait, Then, Written
+from common.lanes import LeaseLost
 from common.redis import REPLY_LOST
 from common.scripts import FOLDER
+from common.venue_limits import Operation, venue_limits
 from orderlane.orders import OrderStatus, Reason
 from tests.common.pool_bench import Bench, Call, bench_on, run_out_of_time
 
@@ -67,6 +70,45 @@ async def begin(bench: Bench) -> None:
     await bench.begin(journal, (await dispatcher.take(1)).runs[0])
 
 
+SLOW_LIMITS: Final = {"weight_1m": "1000/day", "orders_10s": "100/day", "orders_1m": "200/day"}
+"""Refilled so slowly that no token comes back while a test runs."""
+
+
+def claim_of(bench: Bench) -> Claim:
+    """The tokens of placing an order."""
+    claims = Claims(bench.keys, venue_limits("binanceusdm", SLOW_LIMITS))
+    return claims.claim(Operation.PLACE, "main", "BTC/USDT", urgency=5)
+
+
+async def a_begin_that_takes_tokens(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    order, claim = bench.order(hold, OrderStatus.SUBMITTED), claim_of(bench)
+    assert isinstance(await journal.begin(order, None, hold, claim), Written)
+    assert bench.admin.hget(claim.keys[-1], "level")
+
+
+async def a_begin_that_must_wait(bench: Bench) -> None:
+    claim = claim_of(bench)
+    while (await bench.runner.run("acquire", claim.keys, claim.arguments))[0] == 0:
+        pass
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    begun = await journal.begin(bench.order(hold, OrderStatus.SUBMITTED), None, hold, claim)
+    assert isinstance(begun, MustWait)
+
+
+async def a_fenced_begin(bench: Bench) -> None:
+    bench.add()
+    dispatcher, journal = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    bench.end_lease(dispatcher.worker_id)
+    with pytest.raises(LeaseLost):
+        await journal.begin(bench.order(hold, OrderStatus.SUBMITTED), None, hold, claim_of(bench))
+
+
 async def finish_with_more_to_do(bench: Bench) -> None:
     bench.add()
     bench.add()
@@ -89,13 +131,14 @@ async def park(bench: Bench) -> None:
     await journal.write(unknown, order, hold=hold, then=Then.PARK)
 
 
-async def a_fenced_write(bench: Bench) -> None:
+async def a_fenced_end(bench: Bench) -> None:
     bench.add()
     dispatcher, journal = bench.worker()
     hold = (await dispatcher.take(1)).runs[0]
+    order = await bench.begin(journal, hold)
     bench.end_lease(dispatcher.worker_id)
-    with pytest.raises(Exception, match="lease ended"):
-        await bench.begin(journal, hold)
+    with pytest.raises(LeaseLost):
+        await bench.finish(journal, hold, order)
 
 
 async def a_report_from_outside(bench: Bench) -> None:
@@ -122,6 +165,8 @@ async def closing_with_more_to_do(bench: Bench) -> None:
 
 
 async def note_of_a_changed_server(bench: Bench) -> None:
+    dispatcher, _ = bench.worker()
+    await dispatcher.take(0)  # every connection notes the server it reached: no new one may come in between
     await bench.client.hset(bench.keys.control, "run_id", "another")
     await bench.runner.run(
         "note_server", [bench.keys.control, bench.keys.events], ["this", "another", 1000, "{}"]
@@ -132,8 +177,9 @@ CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
     "take": (take,),
     "heartbeat": (heartbeat,),
     "release": (release_of_a_grant, release_of_a_grant_that_never_arrived, release_of_all),
+    "begin": (begin, a_fenced_begin, a_begin_that_takes_tokens, a_begin_that_must_wait),
     "transition": (
-        begin, finish_with_more_to_do, finish_of_the_last, park, a_fenced_write, a_report_from_outside,
+        finish_with_more_to_do, finish_of_the_last, park, a_fenced_end, a_report_from_outside,
     ),
     "close_entry": (burial, closing_with_more_to_do),
     "note_server": (note_of_a_changed_server,),
@@ -143,8 +189,10 @@ ALL: Final = [pytest.param(name, case, id=case.__name__) for name, cases in CASE
 
 def meaning(name: str, reply: Any) -> Any:
     """A reply without the time of day; where a repetition has nothing left to do, what it says instead."""
-    if name == "transition" and reply[0] == b"ok":
-        return [reply[0], reply[1], reply[3]]
+    if name in ("begin", "transition") and reply[0] == b"ok":
+        return [reply[0], reply[1], *reply[3:]]
+    if name == "begin" and reply[0] == b"wait":
+        return reply[0]
     if name in ("release", "note_server"):
         return "done before, or now"
     if name == "take":

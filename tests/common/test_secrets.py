@@ -149,6 +149,10 @@ def test_passwords_in_urls_and_signatures_are_hidden_though_nobody_announced_the
         ),
         ("redis://host/0?password=firstpass&db=1", "redis://host/0?password=***&db=1"),
         ("unix://me:firstpass@/run/redis.sock?db=1", "unix://me:***@/run/redis.sock?db=1"),
+        (
+            "redis+sentinel://me:firstpass@one:1,two:2/prod/0?sentinel_password=secondpass&db=1",
+            "redis+sentinel://me:***@one:1,two:2/prod/0?sentinel_password=***&db=1",
+        ),
         ("redis://:first/pass@host/0", HIDDEN),
         ("redis://[:first", HIDDEN),
     ],
@@ -162,3 +166,22 @@ def test_the_password_of_a_url_is_hidden_as_written_and_as_decoded() -> None:
     assert scrub("AUTH p@ss/w0rd-here, p%40ss%2Fw0rd-here") == "AUTH ***, ***"
     SecretUrl("redis://:un/readable-pass@host:6379/0")
     assert "readable-pass" not in scrub("AUTH un/readable-pass")
+
+
+def test_the_password_of_sentinels_is_a_secret_too() -> None:
+    SecretUrl("redis+sentinel://one:1/prod/0?sentinel_password=watch%2Fmen-here")
+    assert scrub("AUTH watch/men-here") == "AUTH ***"
+
+
+def test_among_thousands_of_secrets_each_is_found_as_surely_as_alone() -> None:
+    many, words = SecretRegistry(), [f"key-{number:04d}-{number * 7919 % 10007}/x" for number in range(500)]
+    for word in words:
+        many.add(word)
+    many.add("a-b-c-d")
+    for word in (*words[::50], "a-b-c-d"):
+        alone = SecretRegistry()
+        alone.add(word)
+        for spelled in (word, quote(word, safe=""), base64.b64encode(f"12{word}".encode()).decode()):
+            text = f"said {spelled} twice {spelled}"
+            assert many.scrub(text) == alone.scrub(text)
+            assert word not in many.scrub(text)

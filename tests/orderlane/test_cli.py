@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orderlane.cli.exits import Exit
-from orderlane.intents import CancelOrder, decode_intent, encode_intent
+from orderlane.intents import CancelAll, CancelOrder, decode_intent, encode_intent
 from orderlane.orders import OrderStatus, Reason
 from tests.orderlane.cli_runs import PLACE, Run, documents
 from tests.orderlane.played_pool import PlayedPool, an_intent
@@ -22,6 +22,39 @@ def test_submit_adds_an_order_and_says_under_which_entry(run: Run, pool: PlayedP
     assert result.stdout.startswith("grid-1 added as entry ")
     assert "buy 0.5 at 64000 BTC/USDT:USDT on binance/main, QUEUED" in result.stdout
     assert decode_intent(pool.payloads()[0]) == an_intent(tags={"a": "b"}, priority=3, strategy="grid")
+
+
+def test_submit_says_which_order_is_replaced(run: Run, pool: PlayedPool) -> None:
+    result = run("submit", *PLACE, "--id", "grid-2", "--replaces", "grid-1")
+    assert result.exit_code == 0
+    assert "buy 0.5 at 64000 instead of grid-1" in result.stdout
+    assert decode_intent(pool.payloads()[0]) == an_intent("grid-2", replaces="grid-1")
+
+
+@pytest.mark.parametrize(
+    ("words", "symbol", "strategy", "said"),
+    [
+        (["--symbol", "BTC/USDT"], "BTC/USDT", "", "cancel all BTC/USDT on binance/main"),
+        (["--every-symbol"], "*", "", "cancel all * on binance/main"),
+        (["--every-symbol", "--strategy", "grid"], "*", "grid", "cancel all of grid * on"),
+        (
+            ["--symbol", "BTC/USDT", "--strategy", "grid"],
+            "BTC/USDT",
+            "grid",
+            "cancel all of grid BTC/USDT on",
+        ),
+    ],
+)
+def test_cancel_all_names_what_it_covers_and_no_backlog_holds_it_back(
+    run: Run, pool: PlayedPool, words: list[str], symbol: str, strategy: str, said: str
+) -> None:
+    run("submit", *PLACE)
+    result = run("cancel-all", *words, *PLACE[:4], "--id", "out", "--priority", "0")
+    assert result.exit_code == 0
+    assert said in result.stdout
+    intent = decode_intent(pool.payloads()[1])
+    assert isinstance(intent, CancelAll)
+    assert (intent.symbol, intent.strategy, intent.urgency) == (symbol, strategy, 0)
 
 
 def test_the_most_urgent_priority_is_sent_too(run: Run, pool: PlayedPool) -> None:
@@ -156,6 +189,12 @@ def test_a_full_backlog_has_an_exit_code_of_its_own_and_does_not_hold_back_a_can
         (["--redis-url", "redis://:hunter2#x@localhost:1", "status"], "percent-encoded"),
         (["nonsense"], "No such command 'nonsense'"),
         (["amend", "x", "--price", "1e"], "--price is '1e'"),
+        (["cancel-all", *PLACE[:4]], "give either --symbol SYMBOL or --every-symbol"),
+        (["cancel-all", "--symbol", "X/Y", "--every-symbol", *PLACE[:4]], "give either --symbol SYMBOL"),
+        (["cancel-all", "--every-symbol"], "give --exchange, --account"),
+        (["cancel-all", "--symbol", "X Y", *PLACE[:4]], "or * for every symbol"),
+        (["submit", *PLACE, "--symbol", "*"], "only a cancel_all may say *"),
+        (["submit", *PLACE, "--id", "x", "--replaces", "x"], "replaces is 'x', this intent's own id"),
     ],
 )
 def test_a_wrong_call_is_explained_in_one_line_and_changes_nothing(

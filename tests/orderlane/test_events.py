@@ -76,6 +76,12 @@ def test_an_event_names_the_intent_its_order_and_whose_it_is() -> None:
     )
 
 
+def test_an_intent_that_another_one_ended_has_an_event_that_names_both() -> None:
+    order = msgspec.structs.replace(an_order(OrderStatus.MERGED), related="grid-0")
+    event = order_event(order, OrderStatus.QUEUED, at=5)
+    assert (event.name, event.intent_id, event.related) == (EventName.MERGED, "grid-1", "grid-0")
+
+
 def test_what_does_not_apply_is_left_out() -> None:
     assert encode_event(Event(name=EventName.SYSTEM_ERROR, at=5)) == b'{"name":"system.error","at":5}'
 

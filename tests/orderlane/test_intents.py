@@ -68,6 +68,7 @@ def placed(draw: st.DrawFn) -> PlaceOrder:
         time_in_force=draw(st.none() | st.sampled_from(TimeInForce)) if kind.has_price else None,
         reduce_only=draw(st.booleans()),
         leg=draw(labels),
+        replaces=draw(st.none() | st.just("an.earlier:one")),
         params=draw(
             st.dictionaries(labels, labels | st.integers(-(2**63), 2**63 - 1) | st.booleans(), max_size=16)
         ),
@@ -78,7 +79,7 @@ intents: st.SearchStrategy[Intent] = st.one_of(
     placed(),
     st.builds(CancelOrder, **common, target=fitting_ids),
     st.builds(AmendOrder, **common, target=fitting_ids, amount=quantities, price=st.none() | quantities),
-    st.builds(CancelAll, **common),
+    st.builds(CancelAll, **(common | {"symbol": st.sampled_from(["*", "BTC/USDT"])})),
 )
 
 json_values = st.recursive(
@@ -246,6 +247,10 @@ def test_a_key_given_twice_at_any_depth_is_found_and_nothing_else_is(
         ({"exchange": "a:b"}, "invalid_intent", 'exchange is "a:b"'),
         ({"account": None}, "invalid_intent", "account is null"),
         ({"symbol": "BTC|USDT"}, "invalid_intent", "unified form"),
+        ({"symbol": "*"}, "invalid_intent", 'symbol is "*": expected ccxt\'s unified form, such as BTC/USDT (spot) or '
+         "BTC/USDT:USDT (swap); only a cancel_all may say *"),
+        ({"replaces": "a b"}, "invalid_intent", 'replaces is "a b": expected a text of 1 to 64'),
+        ({"replaces": "grid-1"}, "invalid_intent", "this intent's own id"),
         ({"side": "long"}, "invalid_intent", 'side is "long": expected buy, sell'),
         ({"type": "iceberg"}, "invalid_intent", "take_profit_limit"),
         ({"priority": 10}, "invalid_intent", "priority is 10: expected a whole number from 0"),
@@ -336,6 +341,22 @@ def test_python_refuses_numbers_that_are_no_decimals() -> None:
     for amount in wrong:
         with pytest.raises(ValueError, match="amount is"):
             an_intent(amount=amount)
+
+
+def test_a_cancel_all_alone_may_mean_every_symbol() -> None:
+    names = {name: CANCEL[name] for name in ("id", "exchange", "account")}
+    every = decode_intent(
+        json.dumps({"kind": "cancel_all", "symbol": "*", "strategy": "grid", **names}).encode()
+    )
+    assert isinstance(every, CancelAll)
+    assert (every.covers_every_symbol, every.strategy, every.lane) == (True, "grid", "main|*")
+    one = decode_intent(json.dumps({"kind": "cancel_all", "symbol": "BTC/USDT", **names}).encode())
+    assert isinstance(one, CancelAll)
+    assert not one.covers_every_symbol
+    with pytest.raises(IntentInvalid, match="only a cancel_all may say"):
+        decode_intent(json.dumps(CANCEL | {"symbol": "*"}).encode())
+    with pytest.raises(IntentInvalid, match=r'symbol is "\*\*": expected .*, or \* for every symbol'):
+        decode_intent(json.dumps({"kind": "cancel_all", "symbol": "**", **names}).encode())
 
 
 def test_an_amend_that_changes_nothing_is_refused() -> None:

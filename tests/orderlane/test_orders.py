@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from orderlane.orders import (
     TRANSITIONS,
+    Absorbed,
+    IntentReference,
     Order,
     OrderStatus,
     Reason,
@@ -54,6 +56,28 @@ def test_unknown_is_never_followed_by_a_guess() -> None:
 
 def test_nothing_that_may_have_been_sent_goes_back_to_the_queue() -> None:
     assert [before for before in OrderStatus if may_follow(before, OrderStatus.QUEUED)] == []
+
+
+def test_what_waits_can_end_without_a_request_and_what_was_sent_is_never_merged() -> None:
+    for after in (OrderStatus.MERGED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.DONE):
+        assert may_follow(OrderStatus.QUEUED, after)
+    assert [before for before in OrderStatus if may_follow(before, OrderStatus.MERGED)] == [
+        OrderStatus.QUEUED
+    ]
+
+
+def test_a_record_keeps_what_others_made_of_it_while_it_waited() -> None:
+    order = Order(
+        client_order_id="a" * 25,
+        intent=an_intent(),
+        edited=an_intent(amount=Decimal("0.75")),
+        absorbed=(Absorbed("grid-2", "b" * 25, Decimal("0.25")),),
+        merged_into=IntentReference("grid-0", "c" * 25),
+        related="grid-2",
+    )
+    assert decode_order(fields_of(order)) == order
+    assert order.asked == an_intent(amount=Decimal("0.75"))
+    assert Order(client_order_id="a" * 25, intent=an_intent()).asked == an_intent()
 
 
 def test_what_is_on_the_book_is_never_called_failed() -> None:

@@ -324,6 +324,76 @@ async def test_cancel_all_that_the_exchange_half_refused_leaves_no_record_behind
     assert {one.get("client_order_id") for one in pool.open_on_book(USDM)} == {pool.client_order_id(plain)}
 
 
+@pytest.mark.parametrize("venue", VENUES)
+async def test_cancel_all_of_an_account_clears_every_symbol_of_it_and_no_other_account(
+    pool: Pool, venue: Product
+) -> None:
+    fields: Any = CONDITIONAL[0].values[0]
+    eth = venue.symbol.replace("BTC", "ETH")
+    mine = [
+        venue.order("plain"),
+        venue.order("stop", **fields),
+        venue.order("other-symbol", symbol=eth, price=2_500, amount="0.1"),
+    ]
+    theirs = venue.order("theirs", account="alt")
+    everything = venue.cancels_all("everything", symbol="*")
+    async with pool.working(venue):
+        pool.send(*mine, theirs)
+        await pool.ended(venue)
+        pool.send(everything)
+        assert (await pool.outcome(everything)).status is OrderStatus.DONE
+    assert {one.get("client_order_id") for one in pool.open_on_book(venue)} <= {pool.client_order_id(theirs)}
+    assert [order.status for order in map(pool.record, mine) if order] == [OrderStatus.CANCELED] * 3
+    record = pool.record(theirs)
+    assert record is not None
+    assert record.status is OrderStatus.ACTIVE
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("venue", VENUES)
+async def test_cancel_all_of_a_strategy_leaves_other_strategies_and_later_orders(
+    pool: Pool, venue: Product, lost: bool
+) -> None:
+    fields: Any = CONDITIONAL[0].values[0]
+    eth = venue.symbol.replace("BTC", "ETH")
+    grid = [
+        venue.order("grid-1", strategy="grid"),
+        venue.order("grid-2", strategy="grid", **fields),
+        venue.order("grid-3", strategy="grid", symbol=eth, price=2_500, amount="0.1"),
+    ]
+    trend, later = venue.order("trend", strategy="trend"), venue.order("later", strategy="grid")
+    everything = venue.cancels_all("everything", symbol="*", strategy="grid")
+    async with pool.working(venue):
+        pool.send(*grid, trend)
+        await pool.ended(venue)
+        if lost:
+            pool.paper.fault("^DELETE ", "drop_after", count=2)
+        pool.send(everything)
+        assert (await pool.outcome(everything)).status is OrderStatus.DONE
+        pool.send(later)
+        await pool.outcome(later)
+    assert {one.get("client_order_id") for one in pool.open_on_book(venue)} == {
+        pool.client_order_id(trend),
+        pool.client_order_id(later),
+    }
+    assert [order.status for order in map(pool.record, grid) if order] == [OrderStatus.CANCELED] * 3
+
+
+async def test_what_one_symbol_is_refused_does_not_spare_the_others_and_is_named(pool: Pool) -> None:
+    btc, eth = USDM.order("btc"), USDM.order("eth", symbol="ETH/USDT:USDT", price=2_500, amount="0.1")
+    everything = USDM.cancels_all("everything", symbol="*")
+    pool.paper.fault(
+        "^DELETE /fapi/v1/allOpenOrders$", "verbatim", symbol="BTCUSDT", status=400, body=REFUSAL
+    )
+    async with pool.working(USDM):
+        pool.send(btc, eth)
+        await pool.ended(USDM)
+        pool.send(everything)
+        ended = await pool.outcome(everything)
+    assert ended.status is OrderStatus.REJECTED
+    assert {one.get("client_order_id") for one in pool.open_on_book(USDM)} == {pool.client_order_id(btc)}
+
+
 # Reduce-only
 
 

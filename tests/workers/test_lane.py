@@ -133,7 +133,7 @@ def blocks_after_begin(worker: Any, seconds: float) -> None:
 
     async def running(name: str, keys: Any, arguments: Any) -> Any:
         answer = await run(name, keys, arguments)
-        if name == "transition" and "begin" in arguments and not blocked:
+        if name == "begin" and not blocked:
             blocked.append(True)
             time.sleep(seconds)  # noqa: ASYNC251 - the whole process stands still
         return answer

@@ -1,0 +1,77 @@
+"""How long a worker with nothing to do sleeps, and what it must not sleep through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.paper_process import PaperProcess
+from tests.workers.pool_fixture import Pool, paper, paper_of_module, pool
+from tests.workers.products import USDM
+from workers import exchange, life
+from workers.life import LEASE_OVER_MS, LONGEST_SLEEP_MS, sleep_ms
+
+__all__ = ["paper", "paper_of_module", "pool"]
+
+NOW_MS = 1_700_000_000_000
+FOR_EVER_MS = 3_600_000
+
+
+def sleep_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker of this test wakes by itself, nor because its connection seems to be dead."""
+    monkeypatch.setattr(life, "LONGEST_SLEEP_MS", FOR_EVER_MS)
+    monkeypatch.setattr(exchange, "LONGEST_SLEEP_MS", FOR_EVER_MS)
+
+
+@pytest.mark.parametrize(
+    ("next_end_ms", "expected"),
+    [
+        (0, LONGEST_SLEEP_MS),
+        (NOW_MS + 700, 700 + LEASE_OVER_MS),
+        (NOW_MS + 10 * LONGEST_SLEEP_MS, LONGEST_SLEEP_MS),
+        (NOW_MS, LEASE_OVER_MS),
+        (NOW_MS - 5_000, LEASE_OVER_MS),
+    ],
+)
+def test_a_worker_sleeps_until_the_first_lease_of_another_with_lanes_is_over(
+    next_end_ms: int, expected: int
+) -> None:
+    assert sleep_ms(next_end_ms, NOW_MS) == expected
+
+
+async def test_a_sleeping_worker_takes_over_from_one_that_died(
+    pool: Pool, paper: PaperProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing moves the stream or the bell: all that wakes it is the end of the other's lease."""
+    sleep_for_ever(monkeypatch)
+    pool.config = pool.config.replace("lease_ms: 1500, heartbeat_ms: 200", "lease_ms: 500, heartbeat_ms: 100")
+    intent = USDM.order("intent")
+    async with pool.dying():
+        paper.fault(USDM.place, "hang", count=1, executed=True)
+        pool.send(intent)
+        await pool.until(lambda: pool.placed(intent), "the order at the exchange")
+        (dead,) = pool.workers()
+    seconds, _ = pool.client.time()
+    pool.client.zadd(
+        pool.keys().workers, {dead: seconds * 1000 + 3_000}
+    )  # a later end: the next one sleeps before it
+    async with pool.working():
+        await pool.outcome(intent)
+    pool.assert_once(intent)
+
+
+async def test_a_worker_that_sleeps_keeps_its_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep_for_ever(monkeypatch)
+    pool.config = pool.config.replace("lease_ms: 1500, heartbeat_ms: 200", "lease_ms: 500, heartbeat_ms: 100")
+
+    def leases() -> list[tuple[bytes, float]]:
+        found: Any = pool.client.zrange(pool.keys().workers, 0, -1, withscores=True)
+        return list(found)
+
+    async with pool.working():
+        ((first, end),) = leases()
+        for _ in range(3):
+            await pool.until(lambda end=end: leases() != [(first, end)], "a renewal")  # type: ignore[misc]
+            ((known, end),) = leases()
+            assert known == first

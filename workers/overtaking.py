@@ -1,0 +1,61 @@
+"""Letting what is more urgent go first: places that wait for tokens are told when something arrives in their lane.
+
+Lanes that wait are asked about together, by one script now and then, and only while any of them waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from common.gate import Patience
+from common.lanes import Hold
+
+ASK_EVERY_SECONDS: Final = 0.1
+"""How long a more urgent intent may stand behind a place that waits, at most."""
+
+Ask = Callable[[Sequence[Hold]], Awaitable[set[str]]]
+"""Of these lanes those in which something has arrived; see `LaneQueue.overtaken`."""
+
+
+class Overtaking:
+    """The places of one worker that wait for tokens and have not begun."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._waiting: dict[str, tuple[Hold, Patience]] = {}
+        self._arrivals: dict[str, int] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    def patience(self, hold: Hold) -> Patience:
+        """The patience of a place that may have to wait; one that gave way before keeps its place among others."""
+        patience = Patience(lambda: self._add(hold, patience), self._arrivals.pop(hold.entry, None))
+        return patience
+
+    def leave(self, hold: Hold, patience: Patience, *, overtaken: bool) -> None:
+        """The place has passed, or given way (`overtaken`)."""
+        self._waiting.pop(hold.lane, None)
+        if overtaken and patience.arrival is not None:
+            self._arrivals[hold.entry] = patience.arrival
+
+    def _add(self, hold: Hold, patience: Patience) -> None:
+        self._waiting[hold.lane] = hold, patience
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_while_any_waits())
+
+    async def _ask_while_any_waits(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+            if not self._waiting:
+                return
+            asked = dict(self._waiting)
+            try:
+                lanes = await self._ask([hold for hold, _ in asked.values()])
+            except RedisError:
+                continue  # the wait itself will meet the same, and deals with it
+            for lane in lanes:
+                if self._waiting.get(lane) is asked[lane]:
+                    asked[lane][1].end()
