@@ -32,6 +32,8 @@ class Operation(StrEnum):
     """A kind of request, as the venue charges it."""
 
     PLACE = "place"
+    PLACE_TOGETHER = "place_together"
+    """What a batch of two or more places costs beyond its places, each of which has paid for itself."""
     CANCEL = "cancel"
     AMEND = "amend"
     CANCEL_ALL = "cancel_all"
@@ -119,6 +121,7 @@ BINANCE: Final = _venue(
     ),
     {
         Operation.PLACE: {"weight_1m": 1, "orders_10s": 1, "orders_1d": 1},
+        Operation.PLACE_TOGETHER: {},
         Operation.CANCEL: {"weight_1m": 1},
         Operation.AMEND: {"weight_1m": 1, "orders_10s": 1, "orders_1d": 1},  # order/cancelReplace
         Operation.CANCEL_ALL: {"weight_1m": 1},
@@ -144,6 +147,8 @@ BINANCE_USDM: Final = _venue(
         # The documentation gives a new order no weight; one is charged, since not every endpoint keeps to
         # that.
         Operation.PLACE: {"weight_1m": 1, "orders_10s": 1, "orders_1m": 1},
+        # "Place Multiple Orders": a batch of whatever size counts 5 in orders_10s, 1 in orders_1m, and weighs 5.
+        Operation.PLACE_TOGETHER: {"weight_1m": 5, "orders_10s": 3},
         Operation.CANCEL: {"weight_1m": 1},
         Operation.AMEND: {"weight_1m": 1, "orders_10s": 1, "orders_1m": 1},
         Operation.CANCEL_ALL: {"weight_1m": 2},  # allOpenOrders and algoOpenOrders
@@ -172,6 +177,7 @@ BYBIT: Final = _venue(
     ),
     {
         Operation.PLACE: {"requests": 1, "orders": 1},
+        Operation.PLACE_TOGETHER: {},
         Operation.CANCEL: {"requests": 1, "cancels": 1},
         Operation.AMEND: {"requests": 1, "amends": 1},
         Operation.CANCEL_ALL: {"requests": 1, "cancel_alls": 1},
@@ -206,6 +212,7 @@ OKX: Final = _venue(
     ),
     {
         Operation.PLACE: {"orders": 1, "orders_account": 1},
+        Operation.PLACE_TOGETHER: {},
         Operation.CANCEL: {"cancels": 1},
         Operation.AMEND: {"amends": 1, "orders_account": 1},
         Operation.CANCEL_ALL: {
@@ -239,6 +246,7 @@ KRAKEN: Final = _venue(
     ),
     {
         Operation.PLACE: {"trading": 1},
+        Operation.PLACE_TOGETHER: {},
         Operation.CANCEL: {"trading": 8},
         Operation.AMEND: {"trading": 4},
         Operation.CANCEL_ALL: {"counter": 1, "trading": 8},

@@ -18,6 +18,7 @@ import msgspec
 
 from common.claims import Claim
 from common.exchange.base import Exchange, ExchangeFailure, OrderReference, Outcome
+from common.exchange.coalescing import Placing
 from common.gate import Patience
 from common.journal import Journal
 from common.lane_queue import LaneQueue
@@ -157,6 +158,8 @@ class Desk:
     name: str
     pool: str
     exchange: Exchange
+    places: Placing
+    """Through which new orders go: the exchange itself, or what sends several of them in one request."""
     dispatcher: Dispatcher
     journal: Journal
     queue: LaneQueue

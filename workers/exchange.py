@@ -28,6 +28,7 @@ from common.claims import Claims
 from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_settings, load_settings
 from common.exchange import forbidden_params, open_exchange
 from common.exchange.base import ExchangeFailure
+from common.exchange.coalescing import Coalescing, Placing
 from common.journal import Journal
 from common.lane_queue import LaneQueue
 from common.lanes import Dispatcher, LeaseLost, RedisForgot
@@ -37,8 +38,9 @@ from common.markets import Markets, load, loaded_at, publish
 from common.redis import ScriptRunner, connect_pool
 from common.scripts import load_script
 from common.telemetry import identify_process, start_telemetry
-from common.venue_limits import venue_limits
+from common.venue_limits import Operation, venue_limits
 from orderlane.connection import connect_async
+from orderlane.intents import DEFAULT_PRIORITY
 from orderlane.keys import Keys, exchanges_key
 from workers.desk import Desk, LanePolicy, log
 from workers.life import LONGEST_SLEEP_MS, Life, cancel_all
@@ -151,6 +153,7 @@ class ExchangeWorker:
             name=self.name,
             pool=self.settings.pool,
             exchange=self.exchange,
+            places=self._places(dispatcher),
             dispatcher=dispatcher,
             journal=Journal(self.runner, self.keys, retention_ms=retention_ms, dispatcher=dispatcher),
             queue=queue,
@@ -161,6 +164,16 @@ class ExchangeWorker:
             requests=asyncio.Semaphore(worker.in_flight),
             stopping=self.stopping,
         )
+
+    def _places(self, dispatcher: Dispatcher) -> Placing:
+        batch = self.section.batch
+        if not batch.enabled:
+            return self.exchange
+
+        def pay(account: str, symbol: str) -> Awaitable[bool]:
+            return self.throttle.take_now(Operation.PLACE_TOGETHER, account, symbol, DEFAULT_PRIORITY)
+
+        return Coalescing(self.exchange, batch.max_orders, pay, dispatcher.require_lease)
 
     async def _register(self) -> None:
         await self.redis.sadd(self.keys.accounts, *self.section.accounts)

@@ -159,7 +159,7 @@ async def _send(
     request = request_of(order, normalized)
     desk.dispatcher.require_lease()
     try:
-        return await desk.exchange.place(request, at_ms)
+        return await desk.places.place(request, at_ms)
     except ExchangeFailure as failure:
         return failure
 

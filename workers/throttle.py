@@ -41,6 +41,15 @@ class SharedThrottle:
         )
         await self._limiter.acquire(claim, urgency)
 
+    async def take_now(self, operation: Operation, account: str, symbol: str, urgency: int) -> bool:
+        """Pay for a request if that can be done without waiting; whether it was.
+
+        Raises:
+            redis.exceptions.RedisError: Redis gave no answer; nothing may be sent.
+        """
+        claim = self._limiter.claims.claim(operation, account, symbol, urgency=urgency)
+        return not self._limiter.claims.limits.cost_of(operation) or await self._limiter.ask(claim) == 0
+
     async def in_turn(
         self,
         operation: Operation,

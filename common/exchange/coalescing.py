@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,12 +16,18 @@ from msgspec import Struct
 from common.exchange.base import ExchangeFailure, OrderReport, OrderRequest, Outcome
 
 
-class Places(Protocol):
+class Placing(Protocol):
+    """What new orders go through."""
+
+    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport:
+        """As `Exchange.place`."""
+        ...
+
+
+class Places(Placing, Protocol):
     """What of an exchange is used here."""
 
     batch_limit: int
-
-    async def place(self, request: OrderRequest, at_ms: int) -> OrderReport: ...
 
     async def place_batch(
         self, requests: Sequence[OrderRequest], at_ms: int
@@ -41,13 +47,21 @@ class _Place(Struct, frozen=True):
 class Coalescing:
     """The `place` of an exchange, for many lanes at once.
 
-    `most`: orders in one request, at most (and never more than the venue takes).
+    `most`: orders in one request, at most (and never more than the venue takes). `pay` is asked, with the account and
+    the symbol of one of them, to pay what a batch costs beyond its orders; where it can't, they go one by one.
     `require_lease` is called right before a batch leaves, and raises when nothing may leave any more.
     """
 
-    def __init__(self, exchange: Places, most: int, require_lease: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        exchange: Places,
+        most: int,
+        pay: Callable[[str, str], Awaitable[bool]],
+        require_lease: Callable[[], None],
+    ) -> None:
         self._exchange = exchange
         self._most = min(most, exchange.batch_limit)
+        self._pay = pay
         self._require_lease = require_lease
         self._gathered: dict[str, list[_Place]] = defaultdict(list)
         self._requests: set[asyncio.Task[None]] = set()
@@ -74,34 +88,29 @@ class Coalescing:
 
     async def _request(self, places: Sequence[_Place]) -> None:
         try:
-            self._require_lease()
             outcomes = await self._ask(places)
-        except asyncio.CancelledError:
-            unknown = ExchangeFailure(Outcome.UNKNOWN, "cancelled", "the request was cut off by this process")
-            outcomes = [unknown] * len(places)
+        except asyncio.CancelledError as error:
+            outcomes = [error] * len(places)
         except Exception as error:  # noqa: BLE001 - each lane gets what the request got, whatever it was
-            _raise_in_all(places, error)
-            return
+            outcomes = [error] * len(places)
         for place, outcome in zip(places, outcomes, strict=True):
             if place.outcome.done():
                 continue
-            if isinstance(outcome, ExchangeFailure):
+            if isinstance(outcome, OrderReport):
+                place.outcome.set_result(outcome)
+            elif isinstance(outcome, Exception):
                 place.outcome.set_exception(outcome)
             else:
-                place.outcome.set_result(outcome)
+                cut_off = "the request was cut off by this process"
+                place.outcome.set_exception(ExchangeFailure(Outcome.UNKNOWN, "cancelled", cut_off))
 
-    async def _ask(self, places: Sequence[_Place]) -> Sequence[OrderReport | ExchangeFailure]:
-        if len(places) == 1:
-            try:
-                return [await self._exchange.place(places[0].request, places[0].at_ms)]
-            except ExchangeFailure as failure:
-                return [failure]
+    async def _ask(self, places: Sequence[_Place]) -> Sequence[OrderReport | BaseException]:
+        first = places[0].request
+        if len(places) == 1 or not await self._pay(first.account, first.symbol):
+            self._require_lease()
+            singly = (self._exchange.place(place.request, place.at_ms) for place in places)
+            return await asyncio.gather(*singly, return_exceptions=True)
+        self._require_lease()
         # The earliest stamp: the exchange then refuses the request before any of the orders' own bounds has passed.
         at_ms = min(place.at_ms for place in places)
         return await self._exchange.place_batch([place.request for place in places], at_ms)
-
-
-def _raise_in_all(places: Sequence[_Place], error: Exception) -> None:
-    for place in places:
-        if not place.outcome.done():
-            place.outcome.set_exception(error)
