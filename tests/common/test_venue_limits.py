@@ -12,8 +12,11 @@ EVERY = pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
 @EVERY
 def test_every_venue_charges_every_operation_for_limits_it_has(venue: VenueLimits) -> None:
     assert set(venue.charges) == set(Operation)
+    assert all(
+        venue.charges[operation] for operation in Operation if operation is not Operation.PLACE_TOGETHER
+    )
+    assert all(venue.conditional_charges.values())
     for charges in (*venue.charges.values(), *venue.conditional_charges.values()):
-        assert charges
         for charge in charges:
             assert charge.cost > 0
             assert venue.limits[charge.limit_name].scope is charge.scope

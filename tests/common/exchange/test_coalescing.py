@@ -17,7 +17,7 @@ from orderlane.orders import OrderStatus
 
 def request(number: int, account: str = "main", **fields: Any) -> OrderRequest:
     plain = {"type": OrderType.MARKET, "side": Side.BUY, "amount": Decimal(1), "symbol": "BTC/USDT:USDT"}
-    return OrderRequest(account=account, client_order_id=f"id-{number}", **{**plain, **fields})  # type: ignore[arg-type]
+    return OrderRequest(account=account, client_order_id=f"id-{number}", **{**plain, **fields})
 
 
 def report(of: OrderRequest) -> OrderReport:
