@@ -38,6 +38,10 @@ here."""
 SYNC_BLIND_PARTS: Final = 10
 """… but at most this part of a window goes unheeded."""
 
+FAIR_PRICE: Final = 8
+"""A bucket that its greatest request would empty is made larger by one token, to hold a reserve, where that costs less
+than about a part in so many of what it lets through in the long run."""
+
 _NOTATION = re.compile(r"(?P<item>[^;,|]+?)(?:\s+burst\s+(?P<burst>[0-9]{1,9}))?\s*", re.IGNORECASE)
 
 
@@ -46,7 +50,8 @@ class Margins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `safety`: the part of each limit that is used, at most 1. `burst`: the part of that which may go at
     once, the rest comes evenly; more burst is a lower steady rate. `reserve`: the part of a bucket kept for
-    urgent requests (cancels, reduce-only, priority 0 to 2). `arrival_spread_ms`: how much longer one
+    urgent requests (cancels, reduce-only, priority 0 to 2): one token at least, wherever a bucket can hold one beside
+    its greatest request. `arrival_spread_ms`: how much longer one
     request may take to the venue than another.
 
     Raises ValueError (msgspec.ValidationError when decoded) for values out of range.
@@ -136,6 +141,8 @@ def plan_bucket(
     budget = max(1, math.floor(limit * Fraction(str(margins.safety))))
     if burst is None:
         capacity = max(1, math.floor(budget * Fraction(str(margins.burst))), greatest_cost)
+        if margins.reserve and capacity == greatest_cost and budget >= FAIR_PRICE * capacity:
+            capacity += 1  # room for a reserve
         refill, refill_ms = budget - capacity, window_ms + margins.arrival_spread_ms
         if budget == capacity == 1:
             refill, refill_ms = 1, refill_ms + 1  # the next once the window is over, its last ms too
@@ -150,7 +157,8 @@ def plan_bucket(
         raise ValueError(
             f"limit {item} is too large or too long to be counted exactly: give it in a shorter window"
         )
-    reserve = min(math.floor(capacity * Fraction(str(margins.reserve))), capacity - greatest_cost)
+    share = max(math.floor(capacity * Fraction(str(margins.reserve))), 1 if margins.reserve else 0)
+    reserve = min(share, capacity - greatest_cost)
     divisor = math.gcd(refill, refill_ms)
     return Bucket(
         capacity=capacity,

@@ -30,7 +30,8 @@ class Point(Struct, frozen=True):
 
     `drives` names the kinds of work that pass it: `place`, `cancel`, `amend` (in place), `replace` (an amend that
     cancels and places anew), `cancel_all`; `any` for every entry, `process` for what no single entry belongs to,
-    `archive` for the archiver; `think` for a lane whose waiting entries the rules change.
+    `archive` for the archiver; `think` for a lane whose waiting entries the rules change; `stream` for the holder of a
+    user stream.
     """
 
     meaning: str
@@ -58,14 +59,14 @@ POINTS: Final[Mapping[str, Point]] = {
     ),
     "think.done": Point("what a rule decided was carried out", ("think",)),
     "place.normalized": Point("the order fits the market, no token was taken", ("place", "replace")),
-    "place.admitted": Point("tokens were taken, begin was not written", ("place", "replace")),
-    "place.begun": Point("SUBMITTED is on record, nothing was sent", ("place", "replace")),
+    "place.admitted": Point("about to take its tokens and to write begin, in one step", ("place", "replace")),
+    "place.begun": Point("SUBMITTED is on record, nothing was sent", ("place", "replace", "think")),
     "place.replied": Point("the exchange's answer was read and understood", ("place", "replace")),
-    "command.admitted": Point("a command's tokens were taken, begin was not written", _COMMANDS),
+    "command.admitted": Point("about to take a command's tokens and to write begin, in one step", _COMMANDS),
     "command.begun": Point("a command is on record, nothing was sent", _COMMANDS),
     "command.replied": Point("the answer to a command was read and understood", _COMMANDS),
     "exchange.request_sent": Point(
-        "the last byte of a request left, no byte of an answer was read", _SENDERS
+        "the last byte of a request left, no byte of an answer was read", (*_SENDERS, "think")
     ),
     "exchange.reply_arrived": Point(
         "the answer's last byte was read, nothing of it was understood", _SENDERS
@@ -76,7 +77,7 @@ POINTS: Final[Mapping[str, Point]] = {
     "resolve.asked": Point(
         "the exchange said what it knows, nothing of it is on record", ("place", "replace")
     ),
-    "resolve.absent": Point("absence is proven, nothing was sent again", ("place", "replace")),
+    "resolve.absent": Point("absence is proven, nothing was sent again", ("place", "replace", "think")),
     "target.asked": Point("the exchange said how a command's target stands, not on record", _COMMANDS),
     "target.noted": Point("the target's record is up to date, the command's is not", _COMMANDS),
     "replace.cancelled": Point("the target is cancelled, its successor is not named", ("replace",)),
@@ -86,6 +87,16 @@ POINTS: Final[Mapping[str, Point]] = {
     # The scheduler's sync.
     "sync.asked": Point("the exchange listed an account's open orders, nothing is on record", ("process",)),
     "sync.noted": Point("one order was brought up to date by the sync, others were not", ("process",)),
+    # The user streams.
+    "stream.opened": Point("a user stream is open, nothing was asked or told yet", ("stream",)),
+    "stream.gap": Point("about to ask for what a gap in the stream may have hidden", ("stream",)),
+    "stream.orders_read": Point(
+        "orders were brought up to date after a gap, fills were not asked for", ("stream",)
+    ),
+    "stream.trades_read": Point("a page of past fills was read, nothing of it is on record", ("stream",)),
+    "stream.received": Point("messages were received, nothing of them is on record", ("stream",)),
+    "stream.noted": Point("an order's new fills are noted and told, its state is not on record", ("stream",)),
+    "stream.written": Point("an order's state is on record as the stream told it", ("stream",)),
     # The archiver.
     "archive.migrated": Point("the schema is up to date and not committed", ("archive",)),
     "archive.read": Point("events were read from Redis, nothing of them is in the archive", ("archive",)),

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import insort
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 MOST_EXTRA_MS: Final = 25
 """Processes that were told the same wait come back spread over up to this long (a tenth of a shorter
@@ -78,6 +79,27 @@ class Patience:
             self._limit = None
 
 
+class Idle:
+    """The tasks of one process that only wait, for tokens or for time: they need nothing that others could use."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called when one begins to wait."""
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """The current task only waits within this block."""
+        task = asyncio.current_task()
+        assert task is not None, "only a task can wait"
+        self.tasks.add(task)
+        self.on_wait()
+        try:
+            yield
+        finally:
+            self.tasks.discard(task)
+
+
 class Gate:
     """The queues of one process.
 
@@ -89,11 +111,13 @@ class Gate:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
+        idle: Idle | None = None,
     ) -> None:
         self._sleep = sleep
         self._chance = chance
         self._queues: dict[str, list[_Waiter]] = {}
         self._arrivals = count()
+        self.idle = idle or Idle()
 
     def waiting(self) -> int:
         """How many requests wait now, over all queues."""
@@ -128,7 +152,8 @@ class Gate:
             if patience is not None:
                 patience.arrival = rank[1]
                 patience.waits()
-            await self._wait_in(queue, me, wait_ms, attempt, patience)
+            with self.idle.here():
+                await self._wait_in(queue, me, wait_ms, attempt, patience)
         finally:
             queue.remove(me)
             if queue:

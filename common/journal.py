@@ -8,7 +8,6 @@ a record is pure (`apply_report`); only `Journal` touches Redis.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import secrets
 from collections.abc import Sequence
@@ -19,13 +18,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from common.absorbed import NOBODY, Followers, follow
 from common.claims import Claim
 from common.exchange.base import OrderReport
 from common.lanes import Dispatcher, Hold, LeaseLost, ask_until_answered, lane_keys, read_run
 from common.redis import Argument, ScriptRunner
 from common.telemetry import log_transition
 from orderlane.events import Event, encode_event, order_event
-from orderlane.intents import Intent, encode_intent
+from orderlane.intents import intent_digest
 from orderlane.keys import Keys
 from orderlane.orders import TRANSITIONS, Order, OrderStatus, Reason, decode_order, encode_record
 
@@ -65,11 +65,6 @@ _RECORD_FIELDS: Final = (b"status", b"version", b"entry", b"record")
 
 NO_TOKENS: Final = Claim(gate="", urgent=True, keys=(), arguments=(0, 0))
 """The claim of what is begun without being sent, or whose tokens have been taken before."""
-
-
-def digest_of(intent: Intent) -> str:
-    """A fingerprint of what was asked: the same id with another digest is another intent under a used id."""
-    return hashlib.sha256(encode_intent(intent)).hexdigest()[:16]
 
 
 def apply_report(order: Order, report: OrderReport, now_ms: int) -> Order | None:
@@ -163,6 +158,8 @@ class Journal:
     ) -> Written | Conflict:
         """Bring the record from `before` (None: new, or QUEUED by this entry) to `order`, with its event.
 
+        What the order has filled is shared with the intents that were merged into it, in the same step.
+
         Raises:
             LeaseLost: the lane is no longer this worker's; nothing was written (or its answer came too late).
             redis.exceptions.RedisError: without a hold, no answer came: the write may stand.
@@ -172,12 +169,13 @@ class Journal:
             assert not isinstance(result, MustWait), "no tokens were asked for"
             return result
         event = self._event(order, before)
+        followers = await self._followers(order)
         arguments = self._write_arguments(order, before, hold)
         arguments += [
-            self._retention_ms if order.status.terminal else 0, then.value,
-            encode_event(event), *(encode_event(extra) for extra in extra_events),
+            self._retention_ms if order.status.terminal else 0, then.value, *followers.arguments,
+            encode_event(event), *(encode_event(extra) for extra in (*extra_events, *followers.events)),
         ]  # fmt: skip
-        keys = (*self._lane_keys, *self._order_keys(order), self._keys.news)
+        keys = (*self._lane_keys, *self._order_keys(order), self._keys.news, *followers.keys)
         return self._read_result(order, hold, event, await self._ask("transition", keys, arguments, hold))
 
     async def begin(
@@ -237,6 +235,16 @@ class Journal:
             current = result.current
         return None
 
+    async def _followers(self, order: Order) -> Followers:
+        """The intents merged into this order, as its new fills leave them.
+
+        Read after the record that this write stands on: whoever shares out other fills meanwhile changes that one.
+        """
+        if not order.absorbed:
+            return NOBODY
+        records = await self.read_many([one.client_order_id for one in order.absorbed])
+        return follow(order, records, self._keys, self._writer)
+
     def _token(self) -> str:
         return f"{self._writer}/{next(self._count)}"
 
@@ -257,7 +265,7 @@ class Journal:
             str(before.version) if before else "new",
             _may_leave(order.status, repeats), order.status.value,
             hold.entry if hold else order.entry, hold.rank if hold else "",
-            "" if before else digest_of(order.intent), encode_record(order),
+            "" if before else intent_digest(order.intent), encode_record(order),
         ]  # fmt: skip
 
     def _read_result(

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from common.journal import digest_of
 from common.lanes import Dispatcher, Hold, LeaseLost, ask_until_answered, lane_keys, read_run
 from common.redis import Argument, ScriptRunner
 from common.telemetry import log_transition
 from orderlane.events import Event, encode_event
+from orderlane.intents import intent_digest
 from orderlane.keys import Keys
 from orderlane.orders import Order, OrderStatus, encode_record
 
@@ -98,7 +98,7 @@ class LaneQueue:
         for change in changes:
             order = change.order
             arguments += [
-                order.entry, change.rank, digest_of(order.intent), order.status.value, encode_record(order),
+                order.entry, change.rank, intent_digest(order.intent), order.status.value, encode_record(order),
                 encode_event(change.event),
             ]  # fmt: skip
         orders = [self._keys.order(change.order.client_order_id) for change in changes]

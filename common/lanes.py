@@ -24,7 +24,7 @@ from common import failpoints
 from common.redis import REPLY_LOST, Argument, ScriptRunner
 from orderlane.keys import Keys
 
-READ_COUNT: Final = 256
+READ_COUNT: Final = 64
 """New stream entries sorted into lanes by one call of take: bounds how long it holds Redis."""
 LEASE_USE: Final = 0.95
 """The part of the lease a worker relies on: its clock and Redis' need not run at the same speed."""
@@ -109,7 +109,7 @@ def lane_keys(keys: Keys) -> list[str]:
     """The keys every script that moves lanes declares, in its order."""
     return [
         keys.intents, keys.waiting, keys.owners, keys.ready, keys.workers, keys.load, keys.hungry, keys.grants,
-        keys.bell, keys.parked,
+        keys.bell, keys.parked, keys.drained,
     ]  # fmt: skip
 
 
@@ -140,6 +140,7 @@ class Dispatcher:
         self._runner = runner
         self._lease_ms = lease_ms
         self._renewed(time.monotonic(), lease_ms)
+        self._server_changes = runner.server_changes
         self._grant = 0
         self._joined = False
         self._join_until_ms = 0
@@ -154,8 +155,14 @@ class Dispatcher:
 
     def require_lease(self) -> None:
         """Raise LeaseLost unless the lease certainly lives: to be called right before anything leaves this process."""
+        self.require_server()
         if not self.lease_lives():
             raise LeaseLost(self.worker_id)
+
+    def require_server(self) -> None:
+        """Raise RedisForgot when another Redis server answers than the one at which this worker joined the pool."""
+        if self._joined and self._runner.server_changes != self._server_changes:
+            raise RedisForgot(self.worker_id)
 
     def seconds_since_renewal(self) -> float:
         """How long ago the last renewal that succeeded was asked for."""
@@ -173,6 +180,7 @@ class Dispatcher:
             RedisForgot: Redis was restarted or failed over since this worker joined.
             redis.exceptions.RedisError: no answer; what it may have given has been released again.
         """
+        self.require_server()
         self._grant += 1
         if not self._joined:
             self._join_until_ms = await self._redis_time_ms() + self._lease_ms
@@ -181,7 +189,7 @@ class Dispatcher:
         try:
             answer = await self._runner.run(
                 "take",
-                [*lane_keys(self.keys), self.keys.control, self.keys.news],
+                [*lane_keys(self.keys), self.keys.control, self.keys.news, self.keys.unread],
                 [
                     self.worker_id,
                     self._grant,
@@ -286,6 +294,7 @@ async def ask_until_answered(
         LeaseLost: no answer came while the lease certainly lived.
     """
     for attempt in itertools.count():
+        dispatcher.require_server()
         try:
             return await runner.run(script, keys, arguments)
         except REPLY_LOST:

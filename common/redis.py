@@ -10,10 +10,10 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import redis.asyncio
 from hiredis import pack_command
@@ -31,9 +31,10 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from common.pipeline import Call, Pipeline
+from common.own_connection import OwnConnection
+from common.pipeline import Call
 from common.scripts import Script, load_script
-from orderlane.connection import SOCKET_TIMEOUT_SECONDS, connect_async
+from orderlane.connection import connect_async
 from orderlane.events import Event, EventName, encode_event
 from orderlane.keys import Keys
 from orderlane.orders import Reason
@@ -83,11 +84,16 @@ class ServerWatch:
         )
         script = load_script("note_server")
         await connection.send_command(
-            "EVAL", script.source, 2, self.keys.control, self.keys.events, run_id, self.run_id, self.grace_ms,
-            encode_event(event),
+            "EVAL", script.source, 3, self.keys.control, self.keys.events, self.keys.intents, run_id, self.run_id,
+            self.grace_ms, encode_event(event),
         )  # fmt: skip
         await connection.read_response()
         self.run_id = run_id
+        _reached[connection] = run_id
+
+
+_reached: WeakKeyDictionary[AbstractConnection, str] = WeakKeyDictionary()
+"""The server behind each connection of `connect_pool`: its run id."""
 
 
 def connect_pool(
@@ -118,18 +124,23 @@ class ScriptRunner:
     """Runs Lua scripts on one connection of the client's; the calls of one turn of the event loop leave in one write,
     and none waits for the reply to another.
 
-    The connection is made when first needed, and anew after it broke. It ends with the client (`aclose`).
+    The connection is made when first needed, and anew after it broke. It ends with the client (`aclose`). Where it then
+    reaches another server than before, what waits is not run there: that server may have forgotten on what it rests.
     """
 
     client: redis.asyncio.Redis
+    server_changes: int = 0
+    """How often the connection came to another server than before. Who holds lanes by what an earlier one said must
+    give them up (`Dispatcher.require_server`)."""
+    _server: str = ""
     _waiting: deque[_ScriptCall] = field(default_factory=deque)
-    _pipeline: Pipeline | None = None
-    _taken: AbstractConnection | None = None
-    """The connection that the pipeline took over, the client's pool counts it as in use."""
+    _own: OwnConnection = field(init=False)
     _opening: asyncio.Task[None] | None = None
     _is_due: bool = False
     _loading: set[str] = field(default_factory=set)
-    _leaving_server: bool = False
+
+    def __post_init__(self) -> None:
+        self._own = OwnConnection(self.client, self._send_soon)
 
     async def run(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run `common/lua/<name>.lua` and return its reply.
@@ -152,12 +163,13 @@ class ScriptRunner:
     def _send(self) -> None:
         """Write what waits and has room; what is left goes when replies have come."""
         self._is_due = False
-        if self._pipeline is None or self._pipeline.lost is not None:
+        pipeline = self._own.pipeline
+        if pipeline is None or pipeline.lost is not None:
             if self._waiting and (self._opening is None or self._opening.done()):
                 self._opening = asyncio.create_task(self._open())
             return
         batch: list[Call] = []
-        for _ in range(min(self._pipeline.room(), len(self._waiting))):
+        for _ in range(min(pipeline.room(), len(self._waiting))):
             call = self._waiting.popleft()
             if call.reply.done():
                 continue  # nobody waits for it any more
@@ -165,7 +177,7 @@ class ScriptRunner:
                 batch.append(self._load(call.script))
             batch.append(Call(call.packed, partial(self._on_reply, call)))
         if batch:
-            self._pipeline.send(batch)
+            pipeline.send(batch)
 
     def _load(self, script: Script) -> Call:
         self._loading.add(script.name)
@@ -185,17 +197,15 @@ class ScriptRunner:
             self._send_soon()
             return
         error = _as_redis_error(reply)
-        if isinstance(error, RedisTakesNoWrites) and self._pipeline is not None:
-            # A master that was demoted keeps its connections: only a new one reaches its successor.
-            self._leaving_server = True
-            _doubt_node(self._taken, reply)
-            self._pipeline.cut(error)
+        if isinstance(error, RedisTakesNoWrites):
+            self._own.leave_server(reply, error)
         if not call.reply.done():
             call.reply.set_exception(error)
 
     async def _open(self) -> None:
         try:
-            self._pipeline = await self._take_over()
+            await self._own.open()
+            self._note_server()
         except BaseException as error:
             waiting, self._waiting = self._waiting, deque()
             for call in waiting:
@@ -206,29 +216,14 @@ class ScriptRunner:
             return
         self._send()
 
-    async def _take_over(self) -> Pipeline:
-        pool = self.client.connection_pool
-        if self._taken is not None:
-            taken, self._taken = self._taken, None
-            with suppress(RedisError, OSError):
-                await taken.disconnect(nowait=True)
-            await pool.release(taken)
-        if self._leaving_server:
-            self._leaving_server = False
-            with suppress(RedisError, OSError):
-                await pool.disconnect(inuse_connections=False)
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        self._taken = connection
-        timeout_seconds = connection.socket_timeout or SOCKET_TIMEOUT_SECONDS
-        return Pipeline(connection, timeout_seconds, self._send_soon)
-
-
-def _doubt_node(connection: Any, error: Exception) -> None:
-    """In a cluster: whoever said that this node serves the slot is asked last now. What a connection of
-    `orderlane/cluster_connections.py` does with such a reply when it reads it itself."""
-    cluster = getattr(connection, "_cluster", None)
-    if cluster is not None and isinstance(error, AskError | ClusterDownError):
-        cluster.nodes.doubt()
+    def _note_server(self) -> None:
+        reached = _reached.get(self._own.taken, "") if self._own.taken is not None else ""
+        before, self._server = self._server, reached
+        if before not in ("", reached):
+            self.server_changes += 1
+            raise RedisConnectionError(
+                "another Redis server answers now (a restart, a failover), which may have forgotten the last writes"
+            )
 
 
 def _packed(*words: Argument) -> bytes:

@@ -53,7 +53,8 @@ class Keys:
 
     @cached_property
     def ready(self) -> str:
-        """Sorted set: lanes with work and no owner, most urgent first (urgency * 1e13 + ms of the head entry)."""
+        """Sorted set: lanes with work and no owner, most urgent first (urgency * 1e13 + ms of the head entry, or of the
+        moment at which the lane made room for others)."""
         return self._key("ready")
 
     @cached_property
@@ -91,6 +92,20 @@ class Keys:
         """Set: lanes in which an intent has arrived that may spare requests for what waits before it (a cancel of it,
         say), and that nobody has looked at since."""
         return self._key("news")
+
+    @cached_property
+    def unread(self) -> str:
+        """Hash: account -> intents that clients have added and no worker has sorted into a lane yet; gone once all are.
+
+        The account's backlog is these and its entries in `waiting`.
+        """
+        return self._key("unread")
+
+    @cached_property
+    def drained(self) -> str:
+        """Hash: `total`, how many entries have ever left the backlog; beside it what the scheduler noted of it lately
+        (`orderlane/backlog.py`)."""
+        return self._key("drained")
 
     @cached_property
     def events(self) -> str:
@@ -141,6 +156,15 @@ class Keys:
         """Sorted set: client order ids of the account that have not ended; score: last change, ms."""
         return self._key(f"open:{account}")
 
+    def stream(self, account: str) -> str:
+        """Hash: who holds the account's user stream and until when (Redis TIME, ms), in which state it is, and until
+        when (`complete_until`, ms by the exchange's clock) all that it has to tell is in the journal."""
+        return self._key(f"stream:{account}")
+
+    def fills(self, client_order_id: str) -> str:
+        """Hash: the exchange's trade id -> fill (JSON): an order's fills that were counted, each once."""
+        return self._key(f"fills:{client_order_id}")
+
     def bucket(self, scope: str, name: str) -> str:
         """Hash: a token bucket, or (name `penalty`) a shared pause; scope is `ip` or an account."""
         return self._key(f"bucket:{scope}:{name}")
@@ -152,8 +176,8 @@ class Keys:
 
 KNOWN = re.compile(
     r"^[A-Za-z0-9._-]+:(exchanges|\{[A-Za-z0-9._-]+\}:("
-    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|news|events|archive|dead|unknown|accounts|control|markets"
-    r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
+    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|news|unread|drained|events|archive|dead|unknown|accounts|control|markets"
+    r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|stream:[A-Za-z0-9._-]{1,64}|fills:[a-z2-7]{25}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
     r"))\Z"
 )
 """Every form a key of a pool can take (rq keeps its own, under `rq:`)."""

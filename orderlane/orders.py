@@ -129,7 +129,8 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `amount`, `price`, `trigger_price` are what was (or will be) sent, after normalising; `intent` is what was asked.
     `filled` is in base, `average` in quote per base, `fees` by currency. `changes` says, field by field,
     what the normaliser altered ("amount": "0.12345 -> 0.123"). `executable_until` is the last moment, in the
-    exchange's own time, at which it may still execute the request. `attempts` counts requests begun.
+    exchange's own time, at which it may still execute the request. `attempts` counts requests begun, `absences` how
+    often the order was proven absent afterwards.
     """
 
     client_order_id: str
@@ -147,17 +148,24 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changes: dict[str, str] = {}
     reason: Reason | None = None
     successor: str = ""
-    """The intent id of the amend whose order replaced this one, where the venue can't amend in place."""
+    """The intent id of the order that replaced this one: a place that `replaces` it, or an amend where the venue can't
+    amend in place."""
+    filled_before: Decimal = Decimal(0)
+    """Base filled by the orders that this one replaced, one after another; with `filled` FIX's CumQty (tag 14)."""
     edited: PlaceOrder | AmendOrder | None = None
     """What is sent in place of `intent`, where others changed it while it waited: an amend, or a merge."""
     absorbed: tuple[Absorbed, ...] = ()
     """The place intents whose amounts are part of this order, in the order in which its fills go to them."""
+    own_amount: Decimal | None = None
+    """The first share of the fills, base, where an amend's order replaced one with `absorbed`. None: what the intent
+    asked for itself."""
     merged_into: IntentReference | None = None
     """The intent that absorbed this one. `filled` is then this intent's share of what that one's order filled."""
     related: str = ""
     """The id of the other intent that had a part in the last change: what it was merged into, cancelled, replaced,
     annulled or edited by, or what it acted on."""
     attempts: int = 0
+    absences: int = 0
     executable_until: int = 0
     times: Times = Times()
 

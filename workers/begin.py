@@ -38,11 +38,13 @@ async def begin_in_turn(
     prepare: Callable[[int], Order],
     *,
     conditional: bool = False,
+    symbol: str = "",
 ) -> Begun | Conflict | Reason:
     """Wait until a request of `intent` may be sent within every limit, and begin it; or why it may not be any more.
 
     `prepare` makes the record as it is written before the request leaves, from the request's time stamp (ms, exchange
-    clock). When this returns, `slot` is taken; the caller gives it back once the outcome is on record.
+    clock). `symbol`: whose limits it counts against, if not the intent's. When this returns, `slot` is taken; the
+    caller gives it back once the outcome is on record.
 
     Raises:
         LeaseLost, Stopping: nothing was begun.
@@ -71,7 +73,7 @@ async def begin_in_turn(
     overtaken = False
     try:
         await desk.throttle.in_turn(
-            operation, intent.account, intent.symbol, intent.urgency, attempt,
+            operation, intent.account, symbol or intent.symbol, intent.urgency, attempt,
             conditional=conditional, patience=patience,
         )  # fmt: skip
     except Overtaken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.lanes import Hold
 from orderlane.intents import CancelOrder
 from orderlane.orders import OrderStatus, Reason
-from workers.command import CommandEnded, CommandRun
+from workers.command import CommandEnds, CommandRun
 from workers.targets import closed_reason, find_target, has_ended
 
 
@@ -18,8 +18,8 @@ async def run_cancel(run: CommandRun, intent: CancelOrder) -> Hold | None:
         return await run.end(OrderStatus.FAILED, closed_reason(target))
     try:
         target = await run.make_cancelled(target)
-    except CommandEnded as ended:
-        return ended.next
+    except CommandEnds as ends:
+        return await ends.finish()
     if target.status is OrderStatus.CANCELED:
         return await run.end(OrderStatus.DONE)
     return await run.end(OrderStatus.REJECTED, closed_reason(target))

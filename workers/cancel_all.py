@@ -1,21 +1,25 @@
 """Cancelling many orders with one intent: everything open on a symbol, on an account, or of a strategy.
 
 A symbol is cleared by the venue's own request for it; an account symbol by symbol, as the exchange lists them; a
-strategy order by order, as the journal knows them. What one order or symbol is refused does not spare the others: the
-intent ends REJECTED and names what is left.
+strategy order by order, as the journal knows them. Several requests are under way at once, each within the limits: what
+one meets doesn't hold up the others. What one order or symbol is refused does not spare the others either: the intent
+ends REJECTED and names what is left.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
+from typing import Final
 
 from common.exchange.base import ExchangeFailure, Outcome
 from common.lanes import Hold
 from common.venue_limits import Operation
-from orderlane.intents import EVERY_SYMBOL, CancelAll
+from orderlane.intents import EVERY_SYMBOL, AmendOrder, CancelAll, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
-from workers.command import CommandEnded, CommandRun, NotDone
+from workers.command import CommandEnds, CommandRun, NotDone
 from workers.desk import backoff_ms, log, reason_of
+from workers.side_by_side import side_by_side
 from workers.targets import look_at
 
 MAYBE_DONE = Reason(
@@ -23,8 +27,13 @@ MAYBE_DONE = Reason(
     message="Redis restarted after this cancel-all was appended, and may have forgotten that it was executed; done "
     "again it could cancel what was placed after it: look at the open orders, and send another if it is still wanted",
 )
-NAMED_AT_MOST = 10
+NAMED_AT_MOST: Final = 10
 """Refused symbols or orders that the reason names one by one."""
+AT_ONCE: Final = 8
+"""Symbols or orders dealt with side by side: enough for 30 symbols in four rounds, and few enough to leave most of a
+worker's requests to other lanes."""
+LOOKED_AT_AT_MOST: Final = 200
+"""Orders that are asked for one by one at the end, each for a request; the sync sees to the others."""
 
 
 async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
@@ -41,8 +50,8 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
                 return await run.end(OrderStatus.FAILED, MAYBE_DONE)
             run.before_end = partial(_bring_up_to_date, run, intent)
             refused = await _clear_symbols(run, intent)
-    except CommandEnded as ended:
-        return ended.next
+    except CommandEnds as ends:
+        return await ends.finish()
     if not refused:
         return await run.end(OrderStatus.DONE)
     left_over = _left_over(refused)
@@ -54,14 +63,16 @@ async def _cancel_strategy(run: CommandRun, intent: CancelAll) -> dict[str, NotD
 
     An order submitted later is not met, however often this is done.
     """
-    refused = {}
-    for order in await _open_on_record(run, intent):
-        if order.times.queued_at > run.hold.entry_ms:
-            continue
-        run.count_attempts_anew()
+    refused: dict[str, NotDone] = {}
+
+    async def cancel(order: Order) -> None:
         result = await run.try_cancel(order)
         if isinstance(result, NotDone):
             refused[order.intent.id] = result
+
+    before = _position(run.hold.entry)
+    on_record = await _maybe_open(run, intent)
+    await side_by_side(run.desk, [one for one in on_record if _position(one.entry) < before], cancel, AT_ONCE)
     return refused
 
 
@@ -74,18 +85,20 @@ async def _clear_symbols(run: CommandRun, intent: CancelAll) -> dict[str, NotDon
     if run.replaying:
         await run.let_pass()
     symbols = [intent.symbol] if intent.symbol != EVERY_SYMBOL else await _open_symbols(run, intent)
-    refused = {}
-    for symbol in symbols:
-        run.count_attempts_anew()
+    refused: dict[str, NotDone] = {}
+
+    async def clear(symbol: str) -> None:
         not_done = await _clear(run, intent.account, symbol)
         if not_done is not None:
             refused[symbol] = not_done
+
+    await side_by_side(run.desk, symbols, clear, AT_ONCE)
     return refused
 
 
 async def _clear(run: CommandRun, account: str, symbol: str) -> NotDone | None:
     """Cancel everything open on one symbol; why not, where the exchange did not."""
-    while True:
+    for tries in count(1):
         outcome = await run.attempt(
             Operation.CANCEL_ALL, lambda at_ms: run.desk.exchange.cancel_all(account, symbol, at_ms), symbol
         )
@@ -94,16 +107,17 @@ async def _clear(run: CommandRun, account: str, symbol: str) -> NotDone | None:
         if outcome.outcome is Outcome.REFUSED:
             return NotDone(OrderStatus.REJECTED, reason_of(outcome))
         await run.let_pass()
-        given_up = run.given_up(outcome)
+        given_up = run.given_up(tries, outcome)
         if given_up is not None:
             return NotDone(OrderStatus.FAILED, given_up)
+    raise AssertionError("count never ends")
 
 
 async def _open_symbols(run: CommandRun, intent: CancelAll) -> list[str]:
     """The symbols on which the account has open orders, as the exchange lists them.
 
     Raises:
-        CommandEnded: the exchange refuses to say.
+        CommandEnds: the exchange refuses to say.
     """
     for delay_ms in backoff_ms():
         try:
@@ -115,15 +129,21 @@ async def _open_symbols(run: CommandRun, intent: CancelAll) -> list[str]:
             return sorted({report.symbol for report in reports})
         except ExchangeFailure as failure:
             if failure.outcome is Outcome.REFUSED:
-                raise CommandEnded(await run.end(OrderStatus.REJECTED, reason_of(failure))) from None
+                raise CommandEnds(partial(run.end, OrderStatus.REJECTED, reason_of(failure))) from None
             await run.desk.pause_if_throttled(intent.account, failure)
             await run.desk.sleep(delay_ms)
+            run.check_expiry()
     raise AssertionError("unreachable")
 
 
 async def _bring_up_to_date(run: CommandRun, intent: CancelAll) -> None:
     """Look once at each order that may have been cancelled; the sync looks again at what can't be seen now."""
-    for order in await _open_on_record(run, intent):
+    refused = True
+
+    async def look(order: Order) -> None:
+        nonlocal refused
+        if not refused:
+            return
         try:
             await look_at(run.desk, order)
         except ExchangeFailure as failure:
@@ -131,17 +151,34 @@ async def _bring_up_to_date(run: CommandRun, intent: CancelAll) -> None:
             log.warning(
                 "asking for a cancelled order failed", extra={"client_order_id": order.client_order_id}
             )
+            refused = failure.outcome is Outcome.REFUSED  # anything else strikes the next question too
+
+    met = [order for order in await _maybe_open(run, intent) if order.exchange_order_id]
+    await side_by_side(run.desk, met[:LOOKED_AT_AT_MOST], look, AT_ONCE)
 
 
-async def _open_on_record(run: CommandRun, intent: CancelAll) -> list[Order]:
-    """The orders that the journal still shows as open and the intent covers."""
+async def _maybe_open(run: CommandRun, intent: CancelAll) -> list[Order]:
+    """The orders that the intent covers and the journal shows as open, or sent without a known outcome."""
     return [
         order
         for order in await run.desk.journal.open_orders(intent.account)
-        if order.exchange_order_id
+        if _placed_an_order(order)
         and intent.symbol in (order.intent.symbol, EVERY_SYMBOL)
         and intent.strategy in (order.intent.strategy, "")
     ]
+
+
+def _placed_an_order(order: Order) -> bool:
+    """Whether a request may have placed an order under this intent's id: of an amend, once its replacement began."""
+    if isinstance(order.intent, AmendOrder):
+        return order.amount is not None
+    return isinstance(order.intent, PlaceOrder)
+
+
+def _position(entry: str) -> tuple[int, int]:
+    """A stream id as what it counts: ms and sequence."""
+    ms, _, sequence = entry.partition("-")
+    return int(ms or 0), int(sequence or 0)
 
 
 def _left_over(refused: dict[str, NotDone]) -> NotDone:
@@ -149,7 +186,7 @@ def _left_over(refused: dict[str, NotDone]) -> NotDone:
     if len(refused) == 1:
         [only] = refused.values()
         return only
-    shown = list(refused.items())[:NAMED_AT_MOST]
+    shown = sorted(refused.items())[:NAMED_AT_MOST]
     words = "; ".join(f"{name}: {one.reason.code} {one.reason.message}" for name, one in shown)
     more = f"; and {len(refused) - len(shown)} more" if len(refused) > len(shown) else ""
     reason = Reason(

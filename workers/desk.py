@@ -19,7 +19,7 @@ import msgspec
 from common.claims import Claim
 from common.exchange.base import Exchange, ExchangeFailure, OrderReference, Outcome
 from common.exchange.coalescing import Placing
-from common.gate import Patience
+from common.gate import Idle, Patience
 from common.journal import Journal
 from common.lane_queue import LaneQueue
 from common.lane_rules import LaneRules
@@ -92,6 +92,8 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     clock_margin_ms: int = 1_000
     """Added to every bound of the exchange's clock before absence counts."""
     lease_ms: int = 2_000
+    restart_doubt_ms: int = 60_000
+    """For how long after a restart of Redis new entries are doubted too."""
     max_attempts: int = 3
     """How often a request is sent at most, each time after proof that the one before had no effect."""
     max_deaths: int = 3
@@ -170,6 +172,8 @@ class Desk:
     requests: asyncio.Semaphore
     """Bounds the requests under way at once."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: Idle = field(default_factory=Idle)
+    """The lane tasks that only wait."""
     in_request: set[asyncio.Task[None]] = field(default_factory=set)
     """Lane tasks between `begin` and the record of its outcome: a shutdown lets these finish."""
 
@@ -186,7 +190,7 @@ class Desk:
 
     def is_forgotten(self, hold: Hold) -> bool:
         """Whether Redis restarted after the entry was appended: what was done for it may have been forgotten."""
-        return hold.entry_ms <= self.dispatcher.doubt.since_ms
+        return hold.entry_ms <= self.dispatcher.doubt.before_ms - self.policy.restart_doubt_ms
 
     def doubtful_until(self) -> int:
         """By the exchange's clock: when a request begun before Redis' restart can no longer be executed."""
@@ -213,7 +217,8 @@ class Desk:
             LeaseLost: the lease ended meanwhile.
         """
         try:
-            await asyncio.wait_for(self.stopping.wait(), delay_ms / 1000)
+            with self.idle.here():
+                await asyncio.wait_for(self.stopping.wait(), delay_ms / 1000)
         except TimeoutError:
             self.dispatcher.require_lease()
             return

@@ -14,7 +14,9 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from common import failpoints
+from common.bell import Bell
 from common.claims import Claims
 from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_settings, load_settings
 from common.exchange import forbidden_params, open_exchange
@@ -31,7 +34,7 @@ from common.exchange.base import ExchangeFailure
 from common.exchange.coalescing import Coalescing, Placing
 from common.journal import Journal
 from common.lane_queue import LaneQueue
-from common.lanes import Dispatcher, LeaseLost, RedisForgot
+from common.lanes import RETRY_SECONDS, Dispatcher, LeaseLost, RedisForgot
 from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
 from common.markets import Markets, load, loaded_at, publish
@@ -48,15 +51,18 @@ from workers.overtaking import Overtaking
 from workers.rules import MarketRules
 from workers.thinking import heeds_news
 from workers.throttle import SharedThrottle
+from workers.user_stream.service import UserStreams
 
 BELL_TIMEOUT_SECONDS = 5.0
 """Added to the length of a blocking read: how late its reply may come before the connection counts as lost."""
 WARM_CONNECTIONS = 2
-"""Connections opened for each account ahead of its first order."""
+"""Connections opened for each account (of the first ones) ahead of its first order."""
 LEASE_SCRIPTS = ("take", "heartbeat", "release")
 """Loaded ahead: when they are first needed, a lease runs."""
 CLOCK_SYNC_SECONDS = 30.0
 MARKETS_CHECK_SECONDS = 60.0
+SHORT_LIFE_SECONDS = 1.0
+"""A life that ended sooner is followed by a pause, a longer one each time."""
 
 
 class ExchangeWorker:
@@ -72,7 +78,8 @@ class ExchangeWorker:
         self.stopping = asyncio.Event()
         url, worker = settings.redis_url.reveal(), self.section.worker
         self.redis = connect_pool(url, self.keys, grace_ms=worker.restart_doubt_seconds * 1000)
-        self.bell = connect_async(url, socket_timeout_seconds=LONGEST_SLEEP_MS / 1000 + BELL_TIMEOUT_SECONDS)
+        sleep_seconds = LONGEST_SLEEP_MS / 1000 + BELL_TIMEOUT_SECONDS
+        self.bell = Bell(connect_async(url, socket_timeout_seconds=sleep_seconds, home=self.keys.control))
         self.runner = ScriptRunner(self.redis)
         self.exchange = open_exchange(exchange_settings(settings, name))
         limits = venue_limits(self.section.venue, self.section.limits)
@@ -88,6 +95,8 @@ class ExchangeWorker:
         try:
             if await self._start():
                 background = [
+                    asyncio.create_task(self._user_streams().run()),
+                    asyncio.create_task(self.exchange.warm(WARM_CONNECTIONS)),
                     asyncio.create_task(self._every(CLOCK_SYNC_SECONDS, self.exchange.sync_clock)),
                     asyncio.create_task(self._every(MARKETS_CHECK_SECONDS, self._take_shared_markets)),
                 ]
@@ -102,7 +111,7 @@ class ExchangeWorker:
         """Reach Redis and the exchange, both at once, and have the market rules; False when stopped meanwhile."""
         reached = await asyncio.gather(
             self._until_done("Redis", self._register),
-            self._until_done("the exchange", self._reach_exchange),
+            self._until_done("the exchange", self.exchange.sync_clock),
         )
         if not all(reached):
             return False
@@ -112,7 +121,9 @@ class ExchangeWorker:
         return True
 
     async def _live(self) -> None:
+        pauses = 0
         while not self.stopping.is_set():
+            began_at = time.monotonic()
             desk = self._desk()
             life = Life(
                 desk,
@@ -134,9 +145,16 @@ class ExchangeWorker:
                     "the worker starts over", exc_info=error, extra={"worker": desk.dispatcher.worker_id}
                 )
                 await life.leave()
-                await asyncio.sleep(1)
             else:
                 await life.shut_down(self.section.worker.grace_seconds)
+                return
+            # What ends one life at once (a foreign value under a key, say) would end the next one, too.
+            pauses = pauses + 1 if time.monotonic() - began_at < SHORT_LIFE_SECONDS else 0
+            await self._pause(RETRY_SECONDS[min(pauses, len(RETRY_SECONDS)) - 1] if pauses else 0)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
 
     def _desk(self) -> Desk:
         worker = self.section.worker
@@ -162,7 +180,20 @@ class ExchangeWorker:
             rules=self.rules,
             policy=lane_policy(self.section),
             requests=asyncio.Semaphore(worker.in_flight),
+            idle=self.throttle.idle,
             stopping=self.stopping,
+        )
+
+    def _user_streams(self) -> UserStreams:
+        return UserStreams(
+            pool=self.settings.pool,
+            keys=self.keys,
+            accounts=list(self.section.accounts),
+            section=self.section.user_stream,
+            exchange=self.exchange,
+            throttle=self.throttle,
+            runner=self.runner,
+            retention_ms=self.settings.scheduler.order_retention_seconds * 1000,
         )
 
     def _places(self, dispatcher: Dispatcher) -> Placing:
@@ -178,14 +209,13 @@ class ExchangeWorker:
     async def _register(self) -> None:
         await self.redis.sadd(self.keys.accounts, *self.section.accounts)
         plain: redis.asyncio.Redis = self.redis
+        # What `submit.lua` goes by, whoever submits.
+        await plain.hset(self.keys.control, "backlog_limit", str(self.section.backlog_limit))
+        await plain.hset(self.keys.control, "account_backlog_limit", str(self.section.account_backlog_limit))
         await plain.sadd(exchanges_key(self.settings.pool), self.name)
         for name in LEASE_SCRIPTS:
             await plain.script_load(load_script(name).source)
         await self._take_shared_markets()
-
-    async def _reach_exchange(self) -> None:
-        await self.exchange.sync_clock()
-        await self.exchange.warm(WARM_CONNECTIONS)
 
     async def _take_shared_markets(self) -> None:
         """Use the market rules another process loaded, if there are any, and newer than ours."""
@@ -244,6 +274,7 @@ def lane_policy(section: ExchangeSection) -> LanePolicy:
         resolve_delay_cap_ms=worker.resolve_cap_ms,
         clock_margin_ms=worker.clock_margin_ms,
         lease_ms=worker.lease_ms,
+        restart_doubt_ms=worker.restart_doubt_seconds * 1000,
         max_attempts=worker.attempts,
         max_deaths=worker.max_deaths,
         unprovable_after_ms=worker.unprovable_after_ms,

@@ -11,7 +11,6 @@ from common.lanes import Hold, LeaseLost
 from common.telemetry import log_context, traced
 from orderlane.events import Event, EventName
 from orderlane.intents import (
-    AmendOrder,
     CancelAll,
     CancelOrder,
     Intent,
@@ -22,11 +21,12 @@ from orderlane.orders import OrderStatus, Reason
 from workers.amend import run_amend
 from workers.cancel import run_cancel
 from workers.cancel_all import run_cancel_all
-from workers.command import CommandRun
+from workers.command import Command, CommandRun
 from workers.desk import Desk, Stopping, log
 from workers.outcomes import close_duplicate, finish_with, guard, park, start_order
 from workers.place import run_place
 from workers.reading import read_entry
+from workers.succeed import run_succeed
 from workers.thinking import think
 
 MAX_FAULTS = 3
@@ -106,7 +106,7 @@ async def run_entry(desk: Desk, hold: Hold) -> Hold | None:
         ),
     ):
         failpoints.reach("lane.decoded")
-        if isinstance(intent, PlaceOrder):
+        if isinstance(intent, PlaceOrder) and intent.replaces is None:
             return await run_place(desk, hold, intent)
         return await _run_command(desk, hold, intent)
 
@@ -125,7 +125,7 @@ async def bury(desk: Desk, hold: Hold, reason: Reason) -> Hold | None:
     return await desk.journal.close_entry(hold, dead=reason, events=[event])
 
 
-async def _run_command(desk: Desk, hold: Hold, intent: CancelOrder | AmendOrder | CancelAll) -> Hold | None:
+async def _run_command(desk: Desk, hold: Hold, intent: Command) -> Hold | None:
     known = await desk.journal.read(desk.client_order_id(intent.account, intent.id))
     if known is not None and known.entry != hold.entry:
         return await close_duplicate(desk, hold, intent, known)
@@ -136,7 +136,9 @@ async def _run_command(desk: Desk, hold: Hold, intent: CancelOrder | AmendOrder 
     ):
         return await desk.journal.close_entry(hold)
     if known is not None and known.edited is not None:
-        assert isinstance(known.edited, AmendOrder), "only amends are merged among commands"
+        if isinstance(known.edited, PlaceOrder) and known.edited.replaces is None:
+            assert isinstance(intent, PlaceOrder), "an edited place was a place"
+            return await run_place(desk, hold, intent)
         intent = known.edited
     run = CommandRun(desk, hold, intent, known)
     refusal = guard(desk, intent)
@@ -146,6 +148,9 @@ async def _run_command(desk: Desk, hold: Hold, intent: CancelOrder | AmendOrder 
         return await run_cancel(run, intent)
     if isinstance(intent, CancelAll):
         return await run_cancel_all(run, intent)
+    if isinstance(intent, PlaceOrder):
+        assert intent.replaces is not None, "a place that replaces nothing is no command"
+        return await run_succeed(run, intent, intent.replaces)
     return await run_amend(run, intent)
 
 

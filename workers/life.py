@@ -15,15 +15,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from common import failpoints
+from common.bell import Bell
 from common.lanes import IDLE_LEASES, RETRY_SECONDS, Hold, LeaseLost, Taken
 from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
 
 CANCEL_AGAIN_SECONDS: Final = 0.2
+RELEASES: Final = 4
+"""How often giving lanes back is tried; afterwards the end of the lease frees them."""
 LONGEST_SLEEP_MS: Final = 9_000
 """How long one blocking read lasts where nothing is to be watched: the connection for it may be dead for as long."""
 LEASE_OVER_MS: Final = 2
@@ -31,11 +33,18 @@ LEASE_OVER_MS: Final = 2
 
 
 class Life:
-    """Takes lanes for `desk` and runs them, at most `lanes` at once. `bell` is a connection for blocking reads."""
+    """Takes lanes for `desk` and runs them, at most `lanes` at once. `bell` is what it sleeps by.
 
-    def __init__(self, desk: Desk, bell: redis.asyncio.Redis, *, lanes: int, heartbeat_ms: int) -> None:
+    A lane that only waits, for tokens or before it asks again, doesn't count among these: else an account with more
+    lanes than tokens would hold what the lanes of others need.
+    """
+
+    def __init__(self, desk: Desk, bell: Bell, *, lanes: int, heartbeat_ms: int) -> None:
         self._desk = desk
         self._bell = bell
+        self._freed = asyncio.Event()
+        """Set when a lane has ended or begun to wait."""
+        desk.idle.on_wait = self._freed.set
         self._lanes = lanes
         self._heartbeat_ms = heartbeat_ms
         self._running: set[asyncio.Task[None]] = set()
@@ -82,23 +91,29 @@ class Life:
 
     async def leave(self) -> None:
         """Give every lane back; nothing of this life may run any more."""
-        try:
-            failpoints.reach("release.before")
-            freed = await self._desk.dispatcher.release_all()
-            failpoints.reach("release.answered")
-        except RedisError as error:
-            log.warning(
-                "lanes could not be given back; they move when the lease ends", extra={"reason": str(error)}
-            )
-        else:
-            log.info(
-                "left the pool", extra={"worker": self._desk.dispatcher.worker_id, "lanes_released": freed}
-            )
+        dispatcher = self._desk.dispatcher
+        for attempt in range(RELEASES):
+            try:
+                failpoints.reach("release.before")
+                freed = await dispatcher.release_all()
+                failpoints.reach("release.answered")
+            except RedisError as error:
+                if attempt + 1 < RELEASES:
+                    await asyncio.sleep(RETRY_SECONDS[attempt])
+                    continue
+                log.warning(
+                    "lanes could not be given back; they move when the lease ends",
+                    extra={"reason": str(error)},
+                )
+            else:
+                log.info("left the pool", extra={"worker": dispatcher.worker_id, "lanes_released": freed})
+                return
 
     async def _take_loop(self) -> None:
         attempts = 0
         while True:
-            want = self._lanes - len(self._running)
+            want = self._free_lanes()
+            self._freed.clear()
             try:
                 taken = await self._desk.dispatcher.take(want)
             except RedisError as error:
@@ -109,12 +124,18 @@ class Life:
                 continue
             attempts = 0
             self._start(taken)
-            if len(self._running) >= self._lanes:
-                await asyncio.wait(
-                    self._running, timeout=self._heartbeat_ms / 1000, return_when=asyncio.FIRST_COMPLETED
-                )
-            elif not taken.more:
-                await self._wait_for_work(taken.next_end_ms)
+            if taken.more:
+                continue  # others' intents may be behind what one account has appended: each is to get to its lane
+            if self._free_lanes():
+                if len(taken.runs) < want:  # else there may be lanes left over, of which nothing would tell
+                    await self._wait_for_work(taken.next_end_ms)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), self._heartbeat_ms / 1000)
+
+    def _free_lanes(self) -> int:
+        """How many lanes more it may be at work on."""
+        return max(self._lanes - len(self._running - self._desk.idle.tasks), 0)
 
     def _start(self, taken: Taken) -> None:
         if taken.reaped:
@@ -129,6 +150,7 @@ class Life:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._freed.set()
         if not self._running:
             self._has_lanes.clear()
 
@@ -149,10 +171,8 @@ class Life:
         dispatcher = self._desk.dispatcher
         keys, block_ms = dispatcher.keys, sleep_ms(next_end_ms, dispatcher.redis_now_ms())
         try:
-            await self._bell.xread(
-                {keys.intents: self._seen[0], keys.bell: self._seen[1]}, count=1, block=block_ms
-            )
-        except RedisError:
+            await self._bell.wait({keys.intents: self._seen[0], keys.bell: self._seen[1]}, block_ms)
+        except (RedisError, OSError):
             await asyncio.sleep(RETRY_SECONDS[0])
 
     async def _heartbeat_loop(self) -> None:

@@ -9,10 +9,10 @@ import msgspec
 
 from common import failpoints
 from common.exchange.base import OrderReport
-from common.journal import Conflict, Then, Written, apply_report, digest_of
-from common.lanes import Hold
+from common.journal import Conflict, Then, Written, apply_report
+from common.lanes import Hold, RedisForgot
 from orderlane.events import Event, EventName, order_event
-from orderlane.intents import Intent, PlaceOrder
+from orderlane.intents import Intent, PlaceOrder, intent_digest
 from orderlane.orders import Order, OrderStatus, Reason, Times
 from workers.desk import Desk
 
@@ -92,14 +92,18 @@ async def finish_with(
     failpoints.reach("record.done")
     if isinstance(result, Written):
         return result.next
-    return await on_conflict(desk, hold, order.intent, result)
+    return await on_conflict(desk, hold, order.intent, result, sent=bool(order.attempts))
 
 
 async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) -> Hold | None:
-    """Record what the exchange said and end the entry; the lane's next run."""
+    """Record what the exchange said and end the entry; the lane's next run.
+
+    Raises:
+        RedisForgot: the record is not even begun, though its request was sent.
+    """
     now = desk.now_ms()
-    current: Order | None = order
-    while current is not None:
+    current = order
+    while True:
         merged = apply_report(current, report, now)
         if merged is None:
             break
@@ -116,8 +120,19 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
         failpoints.reach("record.done")
         if isinstance(result, Written):
             return result.next
+        if is_forgotten(hold, result.current):
+            raise RedisForgot(desk.dispatcher.worker_id)
+        assert result.current is not None
+        if result.current.entry != hold.entry:
+            return await close_duplicate(desk, hold, order.intent, result.current)
         current = result.current
     return await desk.journal.close_entry(hold)
+
+
+def is_forgotten(hold: Hold, current: Order | None) -> bool:
+    """Whether the record of a request that was sent is gone, or as if it had never begun: Redis lost its last writes,
+    and whoever goes on with the entry must ask the exchange first."""
+    return current is None or (current.entry == hold.entry and current.status is OrderStatus.QUEUED)
 
 
 async def park(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Hold | None:
@@ -126,7 +141,9 @@ async def park(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Hold | N
         order, status=OrderStatus.UNKNOWN, reason=reason, times=_touched(order.times, desk.now_ms())
     )
     result = await desk.journal.write(unknown, order, hold=hold, then=Then.PARK)
-    return await on_conflict(desk, hold, order.intent, result) if isinstance(result, Conflict) else None
+    if isinstance(result, Conflict):
+        return await on_conflict(desk, hold, order.intent, result, sent=True)
+    return None
 
 
 async def mark_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) -> Order | Conflict:
@@ -149,11 +166,17 @@ async def explain_unknown(desk: Desk, hold: Hold, order: Order, reason: Reason) 
     return result.order if isinstance(result, Written) else order
 
 
-async def on_conflict(desk: Desk, hold: Hold, intent: Intent, conflict: Conflict) -> Hold | None:
-    """The record is not what it was: an id used before, or evidence recorded by someone else. Either stands."""
+async def on_conflict(
+    desk: Desk, hold: Hold, intent: Intent, conflict: Conflict, *, sent: bool = False
+) -> Hold | None:
+    """The record is not what it was: an id used before, or evidence recorded by someone else. Either stands.
+
+    Raises:
+        RedisForgot: it is gone, or (`sent`: a request was sent) not even begun.
+    """
     current = conflict.current
-    if current is None:
-        return await desk.journal.close_entry(hold)
+    if current is None or (sent and is_forgotten(hold, current)):
+        raise RedisForgot(desk.dispatcher.worker_id)
     if current.entry != hold.entry:
         return await close_duplicate(desk, hold, intent, current)
     if current.status in (OrderStatus.QUEUED, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
@@ -163,7 +186,7 @@ async def on_conflict(desk: Desk, hold: Hold, intent: Intent, conflict: Conflict
 
 async def close_duplicate(desk: Desk, hold: Hold, intent: Intent, known: Order) -> Hold | None:
     """The id was used before: the same intent again is dropped, another one under its id is buried."""
-    same = digest_of(intent) == digest_of(known.intent)
+    same = intent_digest(intent) == intent_digest(known.intent)
     if same:
         code, message = "duplicate", f"intent {intent.id!r} was already accepted as entry {known.entry}"
     else:

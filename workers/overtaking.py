@@ -17,6 +17,9 @@ from common.lanes import Hold
 ASK_EVERY_SECONDS: Final = 0.1
 """How long a more urgent intent may stand behind a place that waits, at most."""
 
+MOST_REMEMBERED: Final = 4096
+"""Places that gave way, of whom it is known when they first came: some end meanwhile, and never come back for it."""
+
 Ask = Callable[[Sequence[Hold]], Awaitable[set[str]]]
 """Of these lanes those in which something has arrived; see `LaneQueue.overtaken`."""
 
@@ -40,6 +43,8 @@ class Overtaking:
         self._waiting.pop(hold.lane, None)
         if overtaken and patience.arrival is not None:
             self._arrivals[hold.entry] = patience.arrival
+            if len(self._arrivals) > MOST_REMEMBERED:
+                del self._arrivals[next(iter(self._arrivals))]
 
     def _add(self, hold: Hold, patience: Patience) -> None:
         self._waiting[hold.lane] = hold, patience

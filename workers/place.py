@@ -22,6 +22,7 @@ from orderlane.intents import PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.begin import begin_in_turn
 from workers.desk import Desk, backoff_ms, reason_of
+from workers.forgotten import recall_merge, spared
 from workers.outcomes import (
     close_duplicate,
     conclude,
@@ -116,6 +117,9 @@ async def send_until_known(
     """
     waits = backoff_ms()
     while True:
+        late = expiry(desk, intent)
+        if late is not None:
+            return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
         normalized = desk.rules.normalize(intent, await desk.reference_price(intent))
         if isinstance(normalized, Refusal):
             return await finish_with(desk, hold, order, OrderStatus.FAILED, normalized.reason, before)
@@ -132,6 +136,9 @@ async def send_until_known(
                 return await on_conflict(desk, hold, order.intent, start)
             order = before = start.order
             failpoints.reach("place.begun")
+            late = expiry(desk, intent)  # Redis may have let us wait for its answer
+            if late is not None:
+                return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
             outcome = await _send(desk, order, normalized, start.at_ms)
             failpoints.reach("place.replied")
             if isinstance(outcome, OrderReport):
@@ -170,7 +177,7 @@ async def settle(
     """The outcome is not known: say so, find out, and act on what is found."""
     marked = await mark_unknown(desk, hold, order, why)
     if isinstance(marked, Conflict):
-        return await on_conflict(desk, hold, order.intent, marked)
+        return await on_conflict(desk, hold, order.intent, marked, sent=True)
     current = marked
 
     async def explain(reason: Reason) -> None:
@@ -182,16 +189,22 @@ async def settle(
     )
     marked = current
     if isinstance(found, OrderReport):
+        if desk.in_doubt(hold):
+            marked = await recall_merge(desk, hold, marked, found)
         return await conclude(desk, hold, marked, found)
     if found is Absence.UNPROVABLE:
         return await park(desk, hold, marked, unprovable(desk, why))
     failpoints.reach("resolve.absent")
+    if desk.in_doubt(hold) and (why_not := await spared(desk, hold, marked)):
+        related = msgspec.structs.replace(marked, related=why_not.related)
+        return await finish_with(desk, hold, related, why_not.status, why_not.reason, marked)
     late = expiry(desk, order.intent)
     if late is not None:
         return await finish_with(desk, hold, marked, OrderStatus.EXPIRED, late, marked)
-    if marked.attempts >= desk.policy.max_attempts:
-        return await finish_with(desk, hold, marked, OrderStatus.FAILED, _given_up(marked, why), marked)
-    return await send_until_known(desk, hold, marked, marked, intent)
+    absent = msgspec.structs.replace(marked, absences=marked.absences + (1 if marked.attempts else 0))
+    if absent.absences >= desk.policy.max_attempts:
+        return await finish_with(desk, hold, absent, OrderStatus.FAILED, _given_up(absent, why), marked)
+    return await send_until_known(desk, hold, absent, marked, intent)
 
 
 def begun(desk: Desk, order: Order, at_ms: int) -> Order:
@@ -247,6 +260,7 @@ def unprovable(desk: Desk, why: Reason) -> Reason:
 def _given_up(order: Order, why: Reason) -> Reason:
     return Reason(
         code="given_up",
-        message=f"sent {order.attempts} times, each time proven absent from the exchange; last: {why.message}",
-        numbers={"attempts": str(order.attempts)},
+        message=f"sent {order.attempts} times, and proven absent from the exchange {order.absences} times; last: "
+        f"{why.message}",
+        numbers={"attempts": str(order.attempts), "absences": str(order.absences)},
     )

@@ -9,11 +9,11 @@ from orderlane.intents import Intent, IntentInvalid, decode_intent
 from orderlane.keys import INTENT_FIELD
 
 
-def read_fields(fields: Sequence[bytes]) -> Intent:
-    """The intent in an entry's fields (name, value, …).
+def read_fields(fields: Sequence[bytes], lane: str) -> Intent:
+    """The intent in the fields (name, value, …) of an entry that was sorted into `lane`.
 
     Raises:
-        IntentInvalid: foreign fields, or a payload that is no intent.
+        IntentInvalid: foreign fields, or a payload that is no intent of this lane.
     """
     names = [name.decode("utf-8", "replace") for name in fields[::2]]
     if names != [INTENT_FIELD]:
@@ -22,7 +22,12 @@ def read_fields(fields: Sequence[bytes]) -> Intent:
             f"the entry has the fields {', '.join(names)[:200]}; "
             f"expected exactly one, {INTENT_FIELD!r}, with one JSON object",
         )
-    return decode_intent(fields[1])
+    intent = decode_intent(fields[1])
+    if intent.lane != lane:
+        raise IntentInvalid(
+            "unreadable_lane", f"account and symbol ({intent.lane[:140]!r}) could not be read alike twice"
+        )
+    return intent
 
 
 def read_entry(hold: Hold) -> Intent:
@@ -31,9 +36,4 @@ def read_entry(hold: Hold) -> Intent:
     Raises:
         IntentInvalid: foreign fields, or a payload that is no intent of this lane.
     """
-    intent = read_fields(hold.fields)
-    if intent.lane != hold.lane:
-        raise IntentInvalid(
-            "unreadable_lane", f"account and symbol ({intent.lane[:140]!r}) could not be read alike twice"
-        )
-    return intent
+    return read_fields(hold.fields, hold.lane)

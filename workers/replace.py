@@ -1,124 +1,131 @@
-"""Amending an order that the venue can't amend: cancel it, and place what is left under the amend's own id.
+"""Replacing an order by another one: cancel it, and place what is left under the new intent's own id.
 
-Never both at once: the replacement is sent only when the exchange has confirmed that the target is off its book.
+Never both at once: the new order is sent only when the exchange has confirmed that the target is off its book. An
+amend does so where the venue can't change an order (`workers.amend`), a place where it `replaces` one
+(`workers.succeed`).
+
+Whoever dies on the way leaves a record that says how far it came: begun without an amount, the cancel may be under way,
+and the exchange is asked for the target; with one, the new order may be, and it is asked for by its own id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import msgspec
+from msgspec import Struct
 
 from common import failpoints
+from common.absorbed import own_amount
+from common.exact import EXACT
 from common.exchange.base import OrderReport
 from common.lanes import Hold
-from common.normalizer import Refusal, RefusalCode
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
-from workers.command import CommandRun
+from workers.command import CommandEnds, CommandRun, NotDone
+from workers.desk import log
 from workers.outcomes import conclude, park
 from workers.place import FORGOTTEN, REPLAYED, send_until_known, settle, unprovable, with_doubt
 from workers.resolve import Absence, resolve
-from workers.targets import closed_reason, filled_before, is_open, name_successor
+from workers.targets import has_ended, name_successor
 
 
-async def run_replace(run: CommandRun, intent: AmendOrder, target: Order, placed: PlaceOrder) -> Hold | None:
-    """Bring the amend to its outcome; the lane's next run.
+class Replacing(Struct, frozen=True):
+    """What is to take a target's place, and when it may."""
+
+    intent: AmendOrder | PlaceOrder
+    replacement: Callable[[Order], PlaceOrder | None]
+    """What to place instead of the target, as it stands; None: nothing is left to place."""
+    why_not: Callable[[Order], Awaitable[Reason | None]]
+    """Why the target should not be given up for it; found out before anything is sent."""
+    unless: Callable[[Order], NotDone | None]
+    """Why nothing is placed after a target that ended as it did; None where the replacement goes on."""
+    trigger_price: Decimal | None
+    """Of the new order, if it is a conditional one."""
+
+
+async def run_replace(run: CommandRun, target: Order, replacing: Replacing) -> Hold | None:
+    """Bring the intent to its outcome; the lane's next run.
 
     Raises:
-        CommandEnded: it ended on the way.
+        CommandEnds: it can't go on.
     """
-    before = await filled_before(run.desk, target, placed)
-    if run.saved is not None and run.replaying and run.order.amount is not None:
-        replacement = replacement_of(intent, target, placed, before)
-        if replacement is not None:
-            known = with_doubt(run.desk, run.hold, run.saved)
-            return await settle(run.desk, run.hold, known, REPLAYED, replacement)
-    if run.desk.in_doubt(run.hold):
-        found = await _ask_for_forgotten(run, target, placed)
+    desk, hold, intent_id = run.desk, run.hold, replacing.intent.id
+    maybe_placed = run.replaying and run.order.amount is not None
+    if maybe_placed and run.saved is not None and (replacement := replacing.replacement(target)):
+        return await settle(desk, hold, with_doubt(desk, hold, run.saved), REPLAYED, replacement)
+    if maybe_placed or desk.in_doubt(hold):
+        found = await _ask_for_placed(run, replacing, maybe_placed)
         if isinstance(found, OrderReport):
-            return await _adopt(run, intent, target, found)
+            return await _adopt(run, target, intent_id, found)
         if found is Absence.UNPROVABLE:
-            return await park(run.desk, run.hold, run.order, unprovable(run.desk, FORGOTTEN))
-    if target.successor != intent.id:
+            return await park(desk, hold, run.order, unprovable(desk, FORGOTTEN))
+    if target.successor != intent_id:
         if not run.order.attempts:
-            refusal = await _why_not(run, intent, target, placed, before)
+            refusal = await replacing.why_not(target)
             if refusal is not None:
                 return await run.end(OrderStatus.FAILED, refusal)
         target = await run.make_cancelled(target)
-        if target.status is not OrderStatus.CANCELED:
-            return await run.end(OrderStatus.REJECTED, closed_reason(target))
+        not_done = replacing.unless(target)
+        if not_done is not None:
+            return await run.end(not_done.status, not_done.reason)
         failpoints.reach("replace.cancelled")
-        target = await name_successor(run.desk, target, intent.id)
+        target = await name_successor(desk, target, intent_id)
         failpoints.reach("replace.named")
-    replacement = replacement_of(intent, target, placed, before)
+    run.order = _succeeding(run.order, target)
+    replacement = replacing.replacement(target)
     if replacement is None:
-        return await run.end(OrderStatus.DONE)
+        return await run.end(OrderStatus.DONE, _nothing_left(target))
     fresh = msgspec.structs.replace(run.order, attempts=0, executable_until=0)
-    return await send_until_known(run.desk, run.hold, fresh, run.saved, replacement)
+    return await send_until_known(desk, hold, fresh, run.saved, replacement)
 
 
-def replacement_of(
-    intent: AmendOrder, target: Order, placed: PlaceOrder, before: Decimal
-) -> PlaceOrder | None:
-    """What to place instead of a cancelled target; None: nothing is left to place.
+def filled_of(target: Order) -> Decimal:
+    """Base filled by the target and by the orders that it replaced."""
+    return EXACT.add(target.filled_before, target.filled)
 
-    A new amount is a total: `before`, filled by orders that the target itself replaced, and what the target filled
-    count towards it.
-    """
-    total = intent.amount - before if intent.amount is not None else target.amount or placed.amount
-    amount = total - target.filled
-    if amount <= 0:
-        return None
-    price = (intent.price or target.price or placed.price) if placed.type.has_price else None
-    return msgspec.structs.replace(
-        placed,
-        id=intent.id,
-        amount=amount,
-        price=price,
-        trigger_price=target.trigger_price or placed.trigger_price,
-        expires_at=intent.expires_at,
-        priority=intent.urgency,
+
+def _nothing_left(target: Order) -> Reason:
+    filled = filled_of(target)
+    return Reason(
+        code="nothing_left",
+        message=f"order {target.intent.id!r} is {target.status}, and the {filled} filled so far are all that was "
+        "asked for: nothing is placed",
+        numbers={"filled": str(filled)},
     )
 
 
-async def _why_not(
-    run: CommandRun, intent: AmendOrder, target: Order, placed: PlaceOrder, before: Decimal
-) -> Reason | None:
-    """Why the amend can't stand; found out before the target is given up for it."""
-    if not is_open(target):
-        return closed_reason(target)
-    replacement = replacement_of(intent, target, placed, before)
-    if replacement is None:
-        filled = before + target.filled
-        return Reason(
-            code=RefusalCode.AMEND_BELOW_FILLED,
-            message=f"amount {intent.amount} is not above the {filled} already filled of order {intent.target}: "
-            "cancel it to end it there",
-            numbers={"amount": str(intent.amount), "filled": str(filled)},
-        )
-    reference_price = await run.desk.reference_price(replacement)
-    as_total = intent
-    if intent.amount is not None:
-        as_total = msgspec.structs.replace(intent, amount=intent.amount - before)
-    amended = run.desk.rules.normalize_amend(as_total, target, placed, reference_price)
-    if isinstance(amended, Refusal):
-        return amended.reason
-    placeable = run.desk.rules.normalize(replacement, reference_price)
-    return placeable.reason if isinstance(placeable, Refusal) else None
+def _succeeding(order: Order, target: Order) -> Order:
+    """The record of the new order with what it inherits: the fills so far, and after an amend whose fills they are."""
+    fresh = msgspec.structs.replace(order, filled_before=filled_of(target))
+    if not target.absorbed or not isinstance(order.intent, AmendOrder):
+        return fresh
+    return msgspec.structs.replace(fresh, absorbed=target.absorbed, own_amount=own_amount(target))
 
 
-async def _ask_for_forgotten(run: CommandRun, target: Order, placed: PlaceOrder) -> OrderReport | Absence:
-    """Redis may have forgotten that the replacement was sent: begin, without sending, and ask for it by its id."""
-    trigger_price = target.trigger_price or placed.trigger_price
-    await run.begin_unsent(msgspec.structs.replace(run.order, trigger_price=trigger_price))
-    return await resolve(run.desk, run.desk.reference(run.order), run.order.executable_until)
+async def _ask_for_placed(run: CommandRun, replacing: Replacing, maybe_placed: bool) -> OrderReport | Absence:
+    """The new order may have been sent, and Redis may have forgotten that: ask for it by its id, sending nothing."""
+    if maybe_placed:
+        order = with_doubt(run.desk, run.hold, run.order)
+    else:
+        await run.begin_unsent(msgspec.structs.replace(run.order, trigger_price=replacing.trigger_price))
+        order = run.order
+    return await resolve(run.desk, run.desk.reference(order), order.executable_until)
 
 
-async def _adopt(run: CommandRun, intent: AmendOrder, target: Order, found: OrderReport) -> Hold | None:
-    """The replacement was placed before Redis forgot it: record it, and what it did to the target."""
-    if target.successor != intent.id:
+async def _adopt(run: CommandRun, target: Order, intent_id: str, found: OrderReport) -> Hold | None:
+    """The new order was placed before this was forgotten: record it, and what it did to the target."""
+    if target.successor != intent_id:
         run.replaying = True
-        target = await run.make_cancelled(target)
-        await name_successor(run.desk, target, intent.id)
+        try:
+            known = await run.try_cancel(target)
+        except CommandEnds as ends:  # too late to send anything: the new order is there all the same
+            log.warning(
+                "a replaced order was not looked at", extra={"intent": intent_id, "reason": str(ends)}
+            )
+            known = target
+        if isinstance(known, Order) and has_ended(known):
+            target = await name_successor(run.desk, known, intent_id)
+    run.order = _succeeding(run.order, target)
     return await conclude(run.desk, run.hold, run.order, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 
 import msgspec
 
@@ -14,10 +13,14 @@ from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY, AmendOrder, CancelOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.desk import Desk, log
-from workers.resolve import delays_ms, is_executable
+from workers.resolve import Absence, delays_ms, is_executable, resolve
 
 MAX_SUCCESSORS = 64
 """How long a chain of replaced orders is followed before it counts as broken."""
+ABSENT = Reason(
+    code="given_up",
+    message="proven absent from the exchange when another intent was to cancel or replace it: it is not sent again",
+)
 
 
 async def find_target(desk: Desk, intent: CancelOrder | AmendOrder) -> Order | Reason:
@@ -25,19 +28,69 @@ async def find_target(desk: Desk, intent: CancelOrder | AmendOrder) -> Order | R
     `intent` itself replaced it by. Or why there is none."""
     target_id = intent.target
     for _ in range(MAX_SUCCESSORS):
-        target = await desk.journal.read(desk.client_order_id(intent.account, target_id))
-        if target is None or target.intent.symbol != intent.symbol:
-            return Reason(
-                code="target_unknown",
-                message=f"no intent {target_id!r} of account {intent.account!r} on {intent.symbol} is on record: "
-                "give the id, account and symbol it was submitted with",
-            )
-        if target.successor in ("", intent.id):
+        target = await read_target(desk, intent, target_id)
+        if isinstance(target, Reason) or target.successor in ("", intent.id):
             return target
         target_id = target.successor
     return Reason(
         code="target_unknown", message=f"intent {intent.target!r} was replaced over {MAX_SUCCESSORS} times"
     )
+
+
+async def read_target(
+    desk: Desk, intent: CancelOrder | AmendOrder | PlaceOrder, target_id: str
+) -> Order | Reason:
+    """The record of an intent that `intent` speaks of, or why nothing can be done to an order of it."""
+    target = await desk.journal.read(desk.client_order_id(intent.account, target_id))
+    if target is None or target.intent.symbol != intent.symbol:
+        return Reason(
+            code="target_unknown",
+            message=f"no intent {target_id!r} of account {intent.account!r} on {intent.symbol} is on record: "
+            "give the id, account and symbol it was submitted with",
+        )
+    if target.status is OrderStatus.QUEUED:
+        return Reason(
+            code="target_waiting",
+            message=f"intent {target_id!r} comes after this one and has not been sent: send this one again after it",
+        )
+    if target.merged_into is not None:
+        survivor = target.merged_into.intent_id
+        return Reason(
+            code="target_merged",
+            message=f"intent {target_id!r} was merged into {survivor!r} and is part of its order, which stands for "
+            f"both: name {survivor!r} to change or cancel the whole of it",
+        )
+    return target
+
+
+async def ascertain(desk: Desk, target: Order) -> Order | Reason:
+    """The target's record once it is known whether the exchange has its order; or why that can't be known now.
+
+    An order that is proven absent ends here, as FAILED: if its lane still means to send it again, that finds this.
+
+    Raises:
+        Stopping, LeaseLost: somebody else will ask.
+    """
+    while target.status in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN):
+        until = target.executable_until
+        if until and int(target.entry.partition("-")[0]) <= desk.dispatcher.doubt.before_ms:
+            until = max(until, desk.doubtful_until())
+        found = await resolve(desk, desk.reference(target), until)
+        if isinstance(found, OrderReport):
+            return await note(desk, target, found)
+        if found is Absence.UNPROVABLE:
+            return Reason(
+                code="target_unknown",
+                message=f"what became of order {target.intent.id!r} is not known, and {desk.name!r} shows none "
+                "such: look at the exchange, then send this again",
+            )
+        times = msgspec.structs.replace(target.times, updated_at=desk.now_ms())
+        absent = msgspec.structs.replace(target, status=OrderStatus.FAILED, reason=ABSENT, times=times)
+        result = await desk.journal.write(absent, target)
+        if isinstance(result, Written):
+            return result.order
+        target = result.current or absent
+    return target
 
 
 async def placed_by(desk: Desk, order: Order) -> PlaceOrder | None:
@@ -54,9 +107,12 @@ async def placed_by(desk: Desk, order: Order) -> PlaceOrder | None:
 
 def closed_reason(target: Order) -> Reason:
     """Why nothing can be done to an order that has ended."""
+    why = f" ({target.reason.code}: {target.reason.message})" if target.reason else ""
+    was_sent = target.exchange_order_id or not isinstance(target.intent, PlaceOrder)
+    how = f"with {target.filled} filled" if was_sent else "and never came to the exchange"
     return Reason(
         code="target_closed",
-        message=f"order {target.intent.id!r} is {target.status} with {target.filled} filled: nothing is left to change",
+        message=f"order {target.intent.id!r} is {target.status} {how}{why}: nothing is left to change",
         numbers={"filled": str(target.filled)},
     )
 
@@ -128,19 +184,6 @@ async def name_successor(desk: Desk, target: Order, intent_id: str) -> Order:
         if result.current is None:
             return named  # forgotten after its retention time: nobody will look for a successor either
         target = result.current
-
-
-async def filled_before(desk: Desk, target: Order, placed: PlaceOrder) -> Decimal:
-    """Base filled by the orders that `target` replaced, from the first, which `placed` placed, on."""
-    total, intent_id = Decimal(0), placed.id
-    for _ in range(MAX_SUCCESSORS):
-        if intent_id in ("", target.intent.id):
-            break
-        known = await desk.journal.read(desk.client_order_id(placed.account, intent_id))
-        if known is None:
-            break
-        total, intent_id = total + known.filled, known.successor
-    return total
 
 
 def has_ended(target: Order) -> bool:

@@ -69,17 +69,17 @@ def heeds_news(rules: LaneRules, dispatcher: Dispatcher, hold: Hold) -> bool:
 async def _look_and_act(desk: Desk, hold: Hold) -> tuple[Hold | None, bool]:
     """One look; what to run next, and whether everything decided was carried out."""
     seen = await desk.queue.look(hold, desk.policy.lane_rules.look_ahead)
-    failpoints.reach("think.seen")
-    lane, orders = await _read(desk, seen)
+    failpoints.reach("think.seen", hold.lane)
+    lane, orders = await _read(desk, hold.lane, seen)
     if len(lane) < 2 and not (lane and lane[0].entry == hold.entry):
         return await _in_order(desk, hold, seen), True
     ranks = {one.entry: one.rank for one in seen}
     held = hold
     for decision in decide(lane, desk.policy.lane_rules, desk.now_ms(), _bounds(desk, lane)):
         changes = _changes(desk, lane, orders, ranks, decision)
-        failpoints.reach("think.decided")
+        failpoints.reach("think.decided", hold.lane)
         result = await desk.queue.reshape(held, changes)
-        failpoints.reach("think.done")
+        failpoints.reach("think.done", hold.lane)
         if isinstance(result, Moved):
             return await desk.queue.give_way(held), False
         _tell(decision, changes)
@@ -102,12 +102,12 @@ async def _in_order(desk: Desk, hold: Hold, seen: Sequence[Seen]) -> Hold | None
     return msgspec.structs.replace(hold, news=False)
 
 
-async def _read(desk: Desk, seen: Sequence[Seen]) -> tuple[tuple[Waiting, ...], dict[str, Order]]:
+async def _read(desk: Desk, name: str, seen: Sequence[Seen]) -> tuple[tuple[Waiting, ...], dict[str, Order]]:
     """The lane for the rules, up to the first entry that is no intent, and the record of each entry."""
     intents: list[tuple[Seen, Intent]] = []
     for one in seen:
         try:
-            intents.append((one, read_fields(one.fields)))
+            intents.append((one, read_fields(one.fields, name)))
         except IntentInvalid:
             break
     ids = [desk.client_order_id(intent.account, intent.id) for _, intent in intents]
@@ -155,13 +155,14 @@ def _changes(
 ) -> list[Change]:
     """What a decision writes: the entries that end, then the one that goes on."""
     done = consequences(lane, decision)
-    changes = [_ends(desk, orders[one.entry], ranks[one.entry], one) for one in done.ended]
+    changes = [ending(desk, orders[one.entry], ranks[one.entry], one) for one in done.ended]
     if done.kept is not None:
         changes.append(_goes_on(desk, orders[done.kept.entry], ranks[done.kept.entry], done.kept))
     return changes
 
 
-def _ends(desk: Desk, order: Order, rank: str, how: Ended) -> Change:
+def ending(desk: Desk, order: Order, rank: str, how: Ended) -> Change:
+    """What ends a waiting entry without a request."""
     now_ms = desk.now_ms()
     ended = msgspec.structs.replace(
         order,
@@ -169,6 +170,7 @@ def _ends(desk: Desk, order: Order, rank: str, how: Ended) -> Change:
         reason=how.reason,
         related=how.related,
         merged_into=how.merged_into,
+        successor=how.successor or order.successor,
         times=msgspec.structs.replace(order.times, updated_at=now_ms),
     )
     event = order_event(ended, OrderStatus.QUEUED, at=now_ms, worker=desk.dispatcher.worker_id)

@@ -25,6 +25,7 @@ class SharedThrottle:
 
     def __init__(self, limiter: Limiter, exchange_now_ms: Callable[[], int]) -> None:
         self._limiter = limiter
+        self.idle = limiter.gate.idle
         self._exchange_now_ms = exchange_now_ms
         self._notes: set[asyncio.Task[Any]] = set()
 

@@ -24,13 +24,15 @@ from orderlane.orders import Absorbed, IntentReference, OrderStatus, Reason
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """An entry that ends without a request: QUEUED -> `status`. `related` is the id of the other intent."""
+    """An entry that ends without a request: QUEUED -> `status`. `related` is the id of the other intent; so is
+    `successor` where that one takes its place."""
 
     entry: str
     status: OrderStatus
     reason: Reason
     related: str = ""
     merged_into: IntentReference | None = None
+    successor: str = ""
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -124,7 +126,12 @@ def _edited(target: Waiting, by: Waiting, edited: PlaceOrder) -> Consequences:
 def _replaced(older: Waiting, newer: Waiting, edited: PlaceOrder) -> Consequences:
     words = f"replaced by {newer.id!r} while it waited: it is not sent"
     return Consequences(
-        (_ended(older, OrderStatus.CANCELED, "replaced_while_waiting", words, newer.id),),
+        (
+            msgspec.structs.replace(
+                _ended(older, OrderStatus.CANCELED, "replaced_while_waiting", words, newer.id),
+                successor=newer.id,
+            ),
+        ),
         Kept(entry=newer.entry, edited=edited, absorbed=newer.absorbed, related=older.id),
     )
 

@@ -119,6 +119,7 @@ local function is_accompanied(k, lane)
     return #redis.call('ZRANGEBYLEX', k.waiting, from, to, 'LIMIT', 0, 2) == 2
 end
 
+-- Gives an entry its place; the lane it belongs to.
 local function enqueue(k, entry, fields)
     local intent = read_intent(fields)
     local lane = intent and (intent.account .. '|' .. intent.symbol) or ('!' .. entry)
@@ -130,4 +131,5 @@ local function enqueue(k, entry, fields)
     if redis.call('HEXISTS', k.owners, lane) == 0 then
         make_ready(k, lane)
     end
+    return lane
 end

@@ -23,11 +23,13 @@ local function in_hand(k, lane, owner)
     return nil
 end
 
--- Whether `owner` (worker#grant) runs the lane and its lease lives.
-local function holds(k, lane, owner, worker, now)
-    if not in_hand(k, lane, owner) then
-        return false
-    end
+-- Whether the lease of a worker lives.
+local function is_alive(k, worker, now)
     local lease = redis.call('ZSCORE', k.workers, worker)
     return lease and tonumber(lease) >= now
+end
+
+-- Whether `owner` (worker#grant) runs the lane and its lease lives.
+local function holds(k, lane, owner, worker, now)
+    return in_hand(k, lane, owner) and is_alive(k, worker, now)
 end

@@ -1,28 +1,34 @@
 -- What the scripts that move lanes share: how a queue is read, how a lane is freed, how an entry ends.
 -- KEYS: none of its own; the including script passes key names in a table `k` (intents, waiting, owners, ready,
---       workers, load, hungry, grants, bell, parked; those that hand out entries also news).
+--       workers, load, hungry, grants, bell, parked, drained; those that hand out entries also news).
 -- ARGV: none.
 -- Returns: nothing; it only defines local functions.
 -- Safe to run twice: defines functions only; each says what repeating it does.
 
 local GROUP, CONSUMER = 'workers', 'pool'
 local BELL_LENGTH = 16
+local TURN_MS = 5
+local URGENCY = 1e13 -- what a step of urgency weighs among the ready lanes: more than any time in ms
 
 -- include: fence.lua
 -- include: queue.lua
 
 local function score_of(rank, entry)
     local ms = math.min(tonumber(string.match(entry, '^(%d+)')), 9999999999999)
-    return (tonumber(rank) or 0) * 1e13 + ms
+    return (tonumber(rank) or 0) * URGENCY + ms
 end
 
--- Puts a lane that nobody runs among the ready ones if it has work; repeating it changes nothing.
+-- Puts a lane that nobody runs among the ready ones if it has work; repeating it changes nothing. One that is there keeps
+-- its place, unless it has become more urgent.
 local function make_ready(k, lane)
     local rank, entry = head(k, lane)
     if not rank or redis.call('ZSCORE', k.parked, lane) then
         return false
     end
-    redis.call('ZADD', k.ready, 'LT', score_of(rank, entry), lane)
+    local before = redis.call('ZSCORE', k.ready, lane)
+    if not before or math.floor(tonumber(before) / URGENCY) > (tonumber(rank) or 0) then
+        redis.call('ZADD', k.ready, score_of(rank, entry), lane)
+    end
     return true
 end
 
@@ -73,11 +79,7 @@ end
 
 -- Whether this worker should hand a lane with work to one that has clearly fewer and asked for more. Lanes that
 -- are ready already will go to the hungry, so they count as theirs: else all would be given up at once.
-local function should_give_up(k, worker)
-    local hungry = redis.call('ZRANGE', k.hungry, 0, -1)
-    if #hungry == 0 then
-        return false
-    end
+local function should_give_up(k, worker, hungry)
     local loads = redis.call('HMGET', k.load, worker, unpack(hungry))
     local poorest, theirs
     for i, id in ipairs(hungry) do
@@ -95,25 +97,54 @@ local function should_give_up(k, worker)
     return true
 end
 
--- Ends an entry: acked, deleted, out of its queue. Repeating it changes nothing.
+-- Where lanes are ready that no worker has room for, the first of them no less urgent than what comes next in this one:
+-- puts it behind them and frees it, so that none waits until another is empty. Not more often than every TURN_MS, since
+-- a turn costs a call of take.
+local function take_turns(k, lane, worker, rank)
+    local first = redis.call('ZRANGE', k.ready, 0, 0, 'WITHSCORES')
+    if not first[2] or math.floor(tonumber(first[2]) / URGENCY) > (tonumber(rank) or 0) then
+        return false
+    end
+    local now, stamp = now_ms()
+    local turned_at = redis.pcall('HGET', k.drained, 'turned_at')
+    if type(turned_at) == 'string' and now < tonumber(turned_at) + TURN_MS then
+        return false
+    end
+    redis.pcall('HSET', k.drained, 'turned_at', stamp)
+    disown(k, lane, worker)
+    redis.call('ZADD', k.ready, (tonumber(rank) or 0) * URGENCY + now, lane)
+    return true -- no bell: nobody sleeps, all are full, and this worker has room now
+end
+
+-- Ends an entry: acked, deleted, out of its queue, counted once. Repeating it changes nothing.
 local function end_entry(k, lane, rank, entry)
     redis.call('XACK', k.intents, GROUP, entry)
     redis.call('XDEL', k.intents, entry)
-    redis.call('ZREM', k.waiting, member(lane, rank, entry), member(lane, '!', entry))
+    if redis.call('ZREM', k.waiting, member(lane, rank, entry), member(lane, '!', entry)) > 0 then
+        redis.pcall('HINCRBY', k.drained, 'total', 1) -- a figure for people: whatever is under its key, nothing fails
+    end
 end
 
 -- After an entry of a lane that `owner` runs has ended: the lane's next run for it, or {} when the lane was freed. To be
 -- called once; what it answered is answered again by `same_again`.
 local function go_on(k, lane, owner, worker)
     local rank, entry = head(k, lane)
-    if rank and not should_give_up(k, worker) then
-        return hand_out(k, lane, owner, rank, entry)
+    if not rank then
+        disown(k, lane, worker)
+        return {}
     end
-    disown(k, lane, worker)
-    if rank and make_ready(k, lane) then
-        ring(k)
+    local hungry = redis.call('ZRANGE', k.hungry, 0, -1)
+    if #hungry > 0 and should_give_up(k, worker, hungry) then
+        disown(k, lane, worker)
+        if make_ready(k, lane) then
+            ring(k)
+        end
+        return {}
     end
-    return {}
+    if #hungry == 0 and take_turns(k, lane, worker, rank) then
+        return {}
+    end
+    return hand_out(k, lane, owner, rank, entry)
 end
 
 -- The run of the entry that `owner` has in hand, as it was given before, or {}. Where the entry in hand has ended and

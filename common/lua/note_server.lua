@@ -1,10 +1,13 @@
 -- Notes which Redis server holds the pool. A new one (restart, failover) may have forgotten its last second: from
 -- then until the end of the grace time every intent is asked for at the exchange before it is first sent.
--- KEYS: 1 control  2 events
+-- KEYS: 1 control  2 events  3 intents
 -- ARGV: 1 run id of the server this connection reached  2 run id this process met last, or ``  3 grace, ms
 --       4 event (JSON) to publish when the server changed
 -- Returns: 1 when the server changed, 0 when it is the one known (or the first ever).
 -- Safe to run twice: the second run finds the run id noted.
+--
+-- Stream ids may be ahead of the clock (it was set back, or another machine's went slower): an entry appended now gets an
+-- id next to the last one, so the grace time counts from whichever is later.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -16,7 +19,16 @@ redis.call('HSET', KEYS[1], 'run_id', ARGV[1])
 if not noted and (ARGV[2] == '' or ARGV[2] == ARGV[1]) then
     return 0
 end
+local last = redis.pcall('XINFO', 'STREAM', KEYS[3])
+local last_ms = 0
+if not last.err then
+    for i = 1, #last, 2 do
+        if last[i] == 'last-generated-id' then
+            last_ms = tonumber(string.match(last[i + 1], '^(%d+)'))
+        end
+    end
+end
 redis.call('HSET', KEYS[1], 'doubt_from', string.format('%.0f', now),
-    'doubt_before', string.format('%.0f', now + tonumber(ARGV[3])))
+    'doubt_before', string.format('%.0f', math.max(now, last_ms) + tonumber(ARGV[3])))
 redis.call('XADD', KEYS[2], '*', 'event', ARGV[4])
 return 1

@@ -1,6 +1,7 @@
 -- Gives lanes back without finishing anything: all of a worker's (shutdown), or those of one grant whose answer
 -- was lost. No death is counted.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
+--       11 drained
 -- ARGV: 1 worker id  2 grant to release and to refuse from now on, or `all` to leave the pool
 --       3 until when the call of that grant may still let its worker join, ms by Redis TIME; else 0
 -- Returns: the number of lanes given back.
@@ -10,7 +11,7 @@
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
 }
 local worker, grant, join_until = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -1,7 +1,7 @@
 -- Carries out one decision about entries that wait in a lane: some end without a request, one may go on changed. All
 -- or nothing, and only while none of them has begun.
--- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked  11 news
---       12 events  13… the order of each entry, in the order of ARGV
+-- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
+--       11 drained  12 news  13 events  14… the order of each entry, in the order of ARGV
 -- ARGV: 1 lane  2 owner (worker#grant)  3 worker id  4 entry in hand  5 token of this write (unique)
 --       6 retention, ms, of the records that end  7 number of entries, then for each of them
 --       1 entry (stream id)  2 its rank  3 digest of its intent  4 status it reaches (QUEUED: it goes on, changed)
@@ -13,11 +13,12 @@
 -- include: lane.lua
 -- include: record.lua
 
-local FIRST_ORDER, FIRST_ENTRY, FIELDS = 13, 8, 6
+local FIRST_ORDER, FIRST_ENTRY, FIELDS = 14, 8, 6
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], news = KEYS[11],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
+    news = KEYS[12],
 }
 local lane, owner, worker, held, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local count = tonumber(ARGV[7])
@@ -40,16 +41,14 @@ local function next_version(i)
 end
 
 local function write(i, version)
-    local order, entry, status = KEYS[FIRST_ORDER + i - 1], argument(i, 1), argument(i, 4)
+    local order, status = KEYS[FIRST_ORDER + i - 1], argument(i, 4)
     redis.call('HSET', order, 'status', status, 'version', version, 'token', token .. ' ' .. version,
-        'record', argument(i, 5), 'entry', entry, 'digest', argument(i, 3))
+        'record', argument(i, 5), 'entry', argument(i, 1), 'digest', argument(i, 3))
     if status == 'QUEUED' then
         redis.call('HSET', order, 'edited', '1') -- `begin` then wants to be told of this version
     else
         redis.call('PEXPIRE', order, ARGV[6])
-        end_entry(k, lane, argument(i, 2), entry)
     end
-    redis.call('XADD', KEYS[12], '*', 'event', argument(i, 6))
 end
 
 local first = record_read(KEYS[FIRST_ORDER], 'token')
@@ -67,7 +66,17 @@ for i = 1, count do
     end
     ends_held = ends_held or argument(i, 1) == held and argument(i, 4) ~= 'QUEUED'
 end
+-- What may fail (a foreign value under a key) comes before the records, and they before the ends: a decision of which
+-- one half is on record would be a wrong account, and an entry whose record has ended is ended by whoever runs it.
+for i = 1, count do
+    redis.call('XADD', KEYS[13], '*', 'event', argument(i, 6))
+end
 for i = 1, count do
     write(i, versions[i])
+end
+for i = 1, count do
+    if argument(i, 4) ~= 'QUEUED' then
+        end_entry(k, lane, argument(i, 2), argument(i, 1))
+    end
 end
 return {'ok', ends_held and go_on(k, lane, owner, worker) or {}}

@@ -1,7 +1,7 @@
 -- Renews the worker's lease, frees the lanes of workers whose lease has ended, sorts new stream entries into
 -- their lanes, and gives up to `want` ready lanes to the worker.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 control  12 news
+--       11 drained  12 control  13 news  14 unread
 -- ARGV: 1 worker id  2 grant (this worker's count of calls, growing)  3 lanes wanted  4 lease, ms
 --       5 until when a new worker id may join by this call, ms by Redis TIME; `` once it has joined
 --       6 how many new entries to read at most  7 lease of a worker that has no lanes, ms
@@ -18,9 +18,10 @@
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], news = KEYS[12],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11], news = KEYS[13],
+    unread = KEYS[14],
 }
-local control = KEYS[11]
+local control = KEYS[12]
 local worker, grant, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 
@@ -63,6 +64,22 @@ end
 
 local just_read = {}
 
+-- So many entries of each account (`` where none can be read) have been sorted into their lanes; once all there are have
+-- been, nothing is unread. Clients alone raise that count, so that what others append lowers it too soon: until the
+-- last page is read, an account may get more than its limit. Nothing fails for a foreign value under its key.
+local function note_read(of_account, all)
+    if all then
+        redis.call('DEL', k.unread)
+        return
+    end
+    for account, count in pairs(of_account) do
+        local left = redis.pcall('HINCRBY', k.unread, account, -count)
+        if type(left) ~= 'number' or left <= 0 then
+            redis.pcall('HDEL', k.unread, account)
+        end
+    end
+end
+
 -- Sorts new entries into their lanes; how many, or the error reply.
 local function read_new(count)
     local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', count, 'STREAMS', k.intents, '>')
@@ -74,12 +91,16 @@ local function read_new(count)
         return read_new(count)
     end
     if not reply then
+        note_read({}, true)
         return 0
     end
+    local of_account = {}
     for _, entry in ipairs(reply[1][2]) do
-        enqueue(k, entry[1], entry[2])
+        local account = string.match(enqueue(k, entry[1], entry[2]), '^([^|]*)|') or ''
+        of_account[account] = (of_account[account] or 0) + 1
         just_read[entry[1]] = entry[2]
     end
+    note_read(of_account, #reply[1][2] < tonumber(count))
     return #reply[1][2]
 end
 

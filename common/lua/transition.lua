@@ -1,6 +1,8 @@
--- One state change of one order, with its events and, if asked, the end of its stream entry: all or nothing.
+-- One state change of one order, with its events, what it changes of the intents that are part of the order, and, if
+-- asked, the end of its stream entry: all or nothing.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 order  12 open:<account>  13 unknown  14 events  15 news
+--       11 drained  12 order  13 open:<account>  14 unknown  15 events  16 news
+--       17… followers: the records of the intents that were merged into this one
 -- ARGV: 1 client order id  2 token of this write (unique)
 --       3 lane  4 owner (worker#grant) and 5 worker id: the fence; both empty for a writer that owns no lane
 --       6 version the record must have, or `new`: no record, or one QUEUED by this very entry
@@ -9,9 +11,11 @@
 --       12 record (JSON)
 --       13 retention, ms, of a record that has ended; 0: the order is still open
 --       14 then: `keep` the lane, `finish` the entry, or `park` the lane
---       15… the events (JSON)
+--       15 number of followers, then for each of them its entry, and its record (JSON), or `` to leave it
+--       then the events (JSON)
 -- Returns: {'ok', version, now ms, next run or {}}, {'fenced'}, or {'conflict', field, value, ...} with the
---       record as it stands (no fields: there is none).
+--       record as it stands (no fields: there is none). A follower that has expired, or whose id is another entry's by
+--       now, is left alone; the others last as long as the order's own record.
 -- Safe to run twice: the second run finds its own token on the record, writes nothing more and answers the same; so
 --       it does after a writer without a lane wrote in between, whose token has a field of its own.
 
@@ -20,12 +24,14 @@
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], news = KEYS[15],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
+    news = KEYS[16],
 }
-local order, open, unknown, events = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local order, open, unknown, events = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local id, token, lane, owner, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local status, entry, rank, digest = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local after = ARGV[14]
+local retention, after = ARGV[13], ARGV[14]
+local FIRST_FOLLOWER, followers = 17, ARGV[15] + 0
 local now, stamp = now_ms()
 local mark = owner ~= '' and 'token' or 'outside_token'
 
@@ -37,8 +43,8 @@ local function write(before, version)
         redis.call('HSET', order, 'status', status, 'version', version, mark, token .. ' ' .. version,
             'record', ARGV[12])
     end
-    if ARGV[13] ~= '0' then
-        redis.call('PEXPIRE', order, ARGV[13])
+    if retention ~= '0' then
+        redis.call('PEXPIRE', order, retention)
         redis.call('ZREM', open, id)
     else
         redis.call('ZADD', open, stamp, id)
@@ -48,8 +54,26 @@ local function write(before, version)
     elseif before ~= 'SUBMITTED' then
         redis.call('ZREM', unknown, id) -- `begin` has seen to it
     end
-    for i = 15, #ARGV do
+    for i = 16 + 2 * followers, #ARGV do
         redis.call('XADD', events, '*', 'event', ARGV[i])
+    end
+end
+
+local function write_followers()
+    for i = 1, followers do
+        local follower, record = KEYS[FIRST_FOLLOWER + i - 1], ARGV[15 + 2 * i]
+        local found = redis.call('HMGET', follower, 'status', 'entry')
+        if found[1] == 'MERGED' and found[2] == ARGV[14 + 2 * i] then
+            if record ~= '' then
+                redis.call('HSET', follower, 'record', record)
+                redis.call('HINCRBY', follower, 'version', 1)
+            end
+            if retention ~= '0' then
+                redis.call('PEXPIRE', follower, retention)
+            else
+                redis.call('PERSIST', follower)
+            end
+        end
     end
 end
 
@@ -91,5 +115,6 @@ if not record_may_change(current, ARGV[6], ARGV[7], entry) then
 end
 local version = string.format('%d', (current[2] or 0) + 1)
 write(current[1], version)
+write_followers()
 move_lane()
 return {'ok', version + 0, now, after == 'finish' and go_on(k, lane, owner, worker) or {}}

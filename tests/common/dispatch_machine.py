@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
 from common.journal import Journal
+from common.lane_queue import LaneQueue
 from common.lanes import Dispatcher, Hold
 from orderlane.orders import Order, OrderStatus, Reason
 from tests.common.dispatch_model import Entry, Model
@@ -24,6 +25,7 @@ _T = TypeVar("_T")
 class Worker:
     dispatcher: Dispatcher
     journal: Journal
+    queue: LaneQueue
     holds: dict[str, Hold] = field(default_factory=dict)
     """What it believes to hold: true for as long as its lease lives."""
     joined: bool = False
@@ -117,7 +119,13 @@ class DispatchMachine(RuleBasedStateMachine):
         if following is not None:
             self.handed(worker, following, self.model.keep(hold.lane))
             return
-        if self.model.lanes[hold.lane].queue:
+        lane = self.model.lanes[hold.lane]
+        if lane.queue and not hungry:
+            assert ready, "it made room for nobody"
+            score = self.bench.admin.zscore(self.bench.keys.ready, hold.lane)
+            assert isinstance(score, float)
+            lane.turned = int(score // 1e13), int(score % 1e13)
+        elif lane.queue:
             others = [len(self.model.owned_by(one)) for one in hungry if one != worker.id]
             assert mine > min(others) + ready + 1
         self.model.free(hold.lane)
@@ -127,4 +135,13 @@ class DispatchMachine(RuleBasedStateMachine):
         self.events += 1
 
     def open_records(self) -> list[str]:
-        return sorted(name for name, (status, _) in self.records.items() if not status.terminal)
+        """The orders that have begun and not ended."""
+        return sorted(
+            name
+            for name, (status, _) in self.records.items()
+            if not status.terminal and status is not OrderStatus.QUEUED
+        )
+
+    def new_worker(self) -> Worker:
+        dispatcher, journal = self.bench.worker()
+        return Worker(dispatcher, journal, self.bench.queue(dispatcher))

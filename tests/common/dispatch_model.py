@@ -43,6 +43,8 @@ class Lane:
     in_hand: Entry | None = None
     parked: Entry | None = None
     """The entry whose outcome is not known, while the lane waits for evidence."""
+    turned: tuple[int, int] | None = None
+    """It made room for others, with this rank, at this moment (ms): it is behind who waited then."""
     called: bool = False
     """Let run again by an operator: it goes before every other lane."""
 
@@ -88,7 +90,8 @@ class Model:
             head = free[name].head
             if free[name].called:
                 return False, 0, 0, name
-            return True, 0 if head.begun else head.rank, head.age[0], name
+            rank, turned = 0 if head.begun else head.rank, free[name].turned
+            return True, rank, turned[1] if turned and turned[0] <= rank else head.age[0], name
 
         return sorted(free, key=urgency)
 
@@ -96,7 +99,7 @@ class Model:
         given = []
         for name in self.ready()[:want]:
             lane = self.lanes[name]
-            lane.owner, lane.in_hand, lane.called = owner, lane.head, False
+            lane.owner, lane.in_hand, lane.called, lane.turned = owner, lane.head, False, None
             given.append(lane.head)
         return given
 

@@ -14,9 +14,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from common.journal import Journal, Then, Written
+from common.lane_queue import Change, LaneQueue, Seen
 from common.lanes import Dispatcher, Hold
 from common.redis import Argument, ScriptRunner, connect_pool
 from orderlane.connection import connect
+from orderlane.events import EventName, order_event
 from orderlane.identity import client_order_id
 from orderlane.intents import decode_intent
 from orderlane.keys import Keys
@@ -83,6 +85,17 @@ class Bench:
         dispatcher = Dispatcher(self.runner, self.keys, lease_ms=LEASE_MS)
         return dispatcher, Journal(self.runner, self.keys, retention_ms=RETENTION_MS, dispatcher=dispatcher)
 
+    def queue(self, dispatcher: Dispatcher) -> LaneQueue:
+        """The lanes of a worker, as it sees and reshapes them."""
+        return LaneQueue(self.runner, self.keys, dispatcher, retention_ms=RETENTION_MS)
+
+    def change(self, seen: Seen, status: OrderStatus, **changes: Any) -> Change:
+        """What ends a waiting entry in this status, or (QUEUED) lets it go on with these fields of its record."""
+        hold = Hold(lane="", owner="", rank=seen.rank, entry=seen.entry, deaths=0, fields=seen.fields)
+        order = msgspec.structs.replace(self.order(hold, status), **changes)
+        name = EventName.AMENDED if status is OrderStatus.QUEUED else None
+        return Change(seen.rank, order, order_event(order, OrderStatus.QUEUED, at=1, name=name))
+
     def add(self, lane: str = "main|BTC/USDT", **fields: Any) -> str:
         """Append an intent as a foreign producer does; its stream id."""
         self._number += 1
@@ -110,9 +123,11 @@ class Bench:
         return Order(client_order_id=identifier, intent=intent, status=status, entry=hold.entry, times=times)
 
     async def begin(self, journal: Journal, hold: Hold) -> Order:
-        written = await journal.write(
-            self.order(hold, OrderStatus.SUBMITTED), None, hold=hold, then=Then.BEGIN
-        )
+        """Begin what is in hand, as it stands on record if it was changed while it waited."""
+        order = self.order(hold)
+        known = await journal.read(order.client_order_id)
+        begun = msgspec.structs.replace(known or order, status=OrderStatus.SUBMITTED)
+        written = await journal.write(begun, known, hold=hold, then=Then.BEGIN)
         assert isinstance(written, Written), written
         return written.order
 

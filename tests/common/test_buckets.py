@@ -60,6 +60,27 @@ def test_the_default_margins_use_most_of_a_limit() -> None:
     assert bucket.most_in(10_250) == 285
 
 
+@given(ITEMS, st.integers(1, 100), MARGINS)
+def test_whatever_can_hold_one_token_beside_its_greatest_request_keeps_one_for_the_urgent(
+    item: RateLimitItem, cost: int, margins: Margins
+) -> None:
+    bucket = planned(item, cost, margins)
+    assert (bucket.reserve >= 1) is (margins.reserve > 0 and bucket.capacity > cost)
+
+
+@pytest.mark.parametrize(
+    ("notation", "cost", "capacity", "reserve"),
+    [("40/10 seconds", 1, 7, 1), ("10/second", 1, 2, 1), ("10/second", 2, 2, 0), ("5/second", 1, 1, 0)],
+)
+def test_a_small_limit_has_a_reserve_too(notation: str, cost: int, capacity: int, reserve: int) -> None:
+    bucket = plan_bucket(parse(notation), greatest_cost=cost)
+    assert (bucket.capacity, bucket.reserve) == (capacity, reserve)
+
+
+def test_without_a_reserve_no_bucket_is_made_larger_for_it() -> None:
+    assert plan_bucket(parse("10/second"), margins=Margins(reserve=0)).capacity == 1
+
+
 def test_a_limit_of_one_lets_one_through_in_each_window() -> None:
     bucket = plan_bucket(parse("1/second"))
     assert (bucket.capacity, bucket.refill, bucket.refill_ms) == (1, 1, 1_251)

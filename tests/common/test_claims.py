@@ -34,6 +34,17 @@ def test_only_urgent_claims_reach_the_reserve() -> None:
     assert not any(urgent.arguments[4::6])
 
 
+@pytest.mark.parametrize("venue", ["binance", "binanceusdm", "bybit", "okx", "kraken"])
+def test_orders_leave_a_share_of_every_limit_to_what_is_urgent(venue: str) -> None:
+    """Of the counts of orders as well as of weights and requests."""
+    claims = Claims(Keys(venue), venue_limits(venue))
+    ordinary = claims.claim(Operation.PLACE, "main", "X/Y", urgency=5)
+    urgent = claims.claim(Operation.PLACE, "main", "X/Y", urgency=2)
+    assert all(reserve >= 1 for reserve in ordinary.arguments[4::6])
+    assert not any(urgent.arguments[4::6])
+    assert ordinary.keys == urgent.keys
+
+
 def test_accounts_wait_at_gates_of_their_own_and_cancels_do_not_queue_behind_orders() -> None:
     place = CLAIMS.claim(Operation.PLACE, "main", "X/Y", urgency=5)
     gates = {

@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.exchange.base import OrderReport
 from common.journal import Conflict, Then, Written
+from common.lane_queue import Reshaped, Seen
 from common.lanes import Hold, LeaseLost
 from orderlane.intents import decode_intent
 from orderlane.keys import GROUP
@@ -44,6 +45,7 @@ SETTINGS: Final = settings(
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate, Phase.shrink) if TIMES > 1 else (Phase.generate,),
 )
+UNENDED: Final = (OrderStatus.QUEUED, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 MALFORMED: Final = (
     {"intent": "{cut"},
     {"intent": b"\xff\x00\xfe"},
@@ -64,7 +66,7 @@ class PoolMachine(DispatchMachine):
     @precondition(lambda self: len(self.workers) < 4)
     @rule()
     def join(self) -> None:
-        self.workers.append(Worker(*self.bench.worker()))
+        self.workers.append(self.new_worker())
 
     # What producers and operators do
 
@@ -164,19 +166,20 @@ class PoolMachine(DispatchMachine):
         hold = worker.holds[data.draw(st.sampled_from(sorted(worker.holds)), label="lane")]
         intent = self.intent_of(hold)
         record = self.play(worker.journal.read(self.bench.order(hold).client_order_id)) if intent else None
-        ended = record is not None and record.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
+        begun = record is not None and record.status is not OrderStatus.QUEUED
+        ended = record is not None and record.status not in UNENDED
         if worker.expired:
             self.write_after_the_lease(worker, hold, record)
             return
-        if not intent or ended or (step == "park" and record is None):
+        if not intent or ended or (step == "park" and not begun):
             self.close(worker, hold, fault, bury=not intent)
             return
         if fault:
             self.bench.runner.faults["begin" if step == "begin" else "transition"] = fault
         status, then = {
             "begin": (OrderStatus.SUBMITTED, Then.BEGIN),
-            "finish": (OrderStatus.FILLED if record else OrderStatus.FAILED, Then.FINISH),
-            "refuse": (OrderStatus.REJECTED if record else OrderStatus.EXPIRED, Then.FINISH),
+            "finish": (OrderStatus.FILLED if begun else OrderStatus.FAILED, Then.FINISH),
+            "refuse": (OrderStatus.REJECTED if begun else OrderStatus.EXPIRED, Then.FINISH),
             "park": (OrderStatus.UNKNOWN, Then.PARK),
         }[step]
         entry, hungry = self.entry(hold), self.hungry()
@@ -200,6 +203,11 @@ class PoolMachine(DispatchMachine):
             order = msgspec.structs.replace(record or self.bench.order(hold), status=OrderStatus.SUBMITTED)
             with pytest.raises(LeaseLost):
                 self.play(worker.journal.write(order, record, hold=hold, then=Then.BEGIN))
+            change = self.bench.change(Seen(hold.rank, hold.entry, hold.fields), OrderStatus.CANCELED)
+            with pytest.raises(LeaseLost):
+                self.play(worker.queue.reshape(hold, [change]))
+        with pytest.raises(LeaseLost):
+            self.play(worker.queue.give_way(hold))
         if any(entry.id == hold.entry for entry in self.model.waiting()):
             with pytest.raises(LeaseLost):
                 self.play(worker.journal.close_entry(hold))
@@ -209,6 +217,58 @@ class PoolMachine(DispatchMachine):
             with pytest.raises(LeaseLost):
                 self.play(worker.dispatcher.heartbeat())
         assert self.bench.snapshot() == before
+
+    @precondition(lambda self: any(worker.holds for worker in self.workers if not worker.expired))
+    @rule(
+        data=st.data(),
+        keeps=st.booleans(),
+        most=st.integers(1, 3),
+        fault=st.sampled_from([None, None, "lost", "delayed"]),
+    )
+    def reshape(self, data: st.DataObject, keeps: bool, most: int, fault: Any) -> None:
+        """Some entries of a lane in hand end without a request, and one goes on, changed."""
+        worker = self.choose(data, [one for one in self.workers if one.holds and not one.expired])
+        hold = worker.holds[data.draw(st.sampled_from(sorted(worker.holds)), label="lane")]
+        entries = {entry.id: entry for entry in self.model.lanes[hold.lane].queue}
+        seen = self.play(worker.queue.look(hold, 100))
+        assert [one.entry for one in seen] == sorted(entries, key=lambda one: entries[one].place)
+        waiting = [one for one in seen if not one.begun and one.fields and entries[one.entry].intent]
+        chosen = data.draw(st.permutations(waiting), label="entries")[:most]
+        kept = chosen.pop() if keeps and len(chosen) > 1 else None
+        if not chosen:
+            return
+        changes = [self.bench.change(one, OrderStatus.MERGED) for one in chosen]
+        changes += [self.bench.change(kept, OrderStatus.QUEUED)] if kept else []
+        if fault:
+            self.bench.runner.faults["reshape"] = fault
+        hungry = self.hungry()
+        result = self.play(worker.queue.reshape(hold, changes))
+        assert isinstance(result, Reshaped)
+        for change in changes:
+            name = change.order.client_order_id
+            version = self.records[name][1] + 1 if name in self.records else 1
+            self.noted(msgspec.structs.replace(change.order, version=version))
+        for one in chosen:
+            if one.entry != hold.entry:
+                self.model.lanes[hold.lane].queue.remove(entries[one.entry])
+        assert result.held_ended is any(one.entry == hold.entry for one in chosen)
+        if result.held_ended:
+            self.ended(worker, hold, result.next, hungry)
+
+    @precondition(lambda self: any(worker.holds for worker in self.workers if not worker.expired))
+    @rule(data=st.data(), fault=st.sampled_from([None, None, "lost", "delayed"]))
+    def give_way(self, data: st.DataObject, fault: Any) -> None:
+        worker = self.choose(data, [one for one in self.workers if one.holds and not one.expired])
+        hold = worker.holds.pop(data.draw(st.sampled_from(sorted(worker.holds)), label="lane"))
+        if fault:
+            self.bench.runner.faults["give_way"] = fault
+        overtaken = self.play(worker.queue.overtaken([hold]))
+        following = self.play(worker.queue.give_way(hold))
+        assert following is not None
+        assert (following.entry != hold.entry) <= (hold.lane in overtaken)
+        self.handed(worker, following, self.model.keep(hold.lane))
+        # One that comes too late may note the lane's head of then as being in hand, which nothing but deaths go by.
+        self.bench.runner.sent[:] = [call for call in self.bench.runner.sent if call[0] != "give_way"]
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -285,7 +345,7 @@ class PoolMachine(DispatchMachine):
                 worker.expired = True
         while any(lane.parked for lane in self.model.lanes.values()):
             self.unpark_by_hand()
-        last = Worker(*self.bench.worker())
+        last = self.new_worker()
         for _ in range(100):
             owner = f"{last.id}#{last.dispatcher._grant + 1}"
             runs = self.play(last.dispatcher.take(8)).runs
@@ -307,11 +367,12 @@ class PoolMachine(DispatchMachine):
     def finish_in_hand(self, worker: Worker, hold: Hold) -> None:
         readable = self.intent_of(hold)
         record = self.play(worker.journal.read(self.bench.order(hold).client_order_id)) if readable else None
-        if not readable or (record and record.status not in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)):
+        begun = record is not None and record.status is not OrderStatus.QUEUED
+        if not readable or (record and record.status not in UNENDED):
             self.close(worker, hold, None, bury=not readable)
             return
         hungry = self.hungry()
-        status = OrderStatus.FILLED if record else OrderStatus.FAILED
+        status = OrderStatus.FILLED if begun else OrderStatus.FAILED
         order = msgspec.structs.replace(record or self.bench.order(hold), status=status)
         written = self.play(worker.journal.write(order, record, hold=hold, then=Then.FINISH))
         assert not isinstance(written, Conflict)

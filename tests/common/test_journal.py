@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from common.exchange.base import OrderReport
-from common.journal import Conflict, Journal, Then, Written, digest_of
+from common.journal import Conflict, Journal, Then, Written
 from common.lanes import Dispatcher, Hold, LeaseLost
 from common.redis import REPLY_LOST, ScriptRunner, connect_pool
 from common.redis_server import EmbeddedRedis
 from orderlane.events import Event, EventName, decode_event
+from orderlane.intents import intent_digest
 from orderlane.orders import Order, OrderStatus, Reason
 from tests.common.pool_bench import LEASE_MS, RETENTION_MS, Bench, bench_on
 from tests.lossy_proxy import LossyProxy
@@ -89,7 +90,7 @@ async def test_a_refused_write_leaves_no_event(bench: Bench) -> None:
     stale = msgspec.structs.replace(order, version=order.version + 1)
     before = bench.snapshot()
     conflict = await journal.write(replaced(order, FILLED), stale, hold=hold, then=Then.FINISH)
-    assert conflict == Conflict(order, digest_of(order.intent))
+    assert conflict == Conflict(order, intent_digest(order.intent))
     bench.end_lease(dispatcher.worker_id)
     with pytest.raises(LeaseLost):
         await journal.write(replaced(order, FILLED), order, hold=hold, then=Then.FINISH)
@@ -138,7 +139,7 @@ async def test_an_entry_that_repeats_a_known_id_conflicts_with_the_record_of_the
     assert isinstance(conflict, Conflict)
     assert conflict.current is not None
     assert (conflict.current.status, conflict.current.entry) == (FILLED, hold.entry)
-    assert conflict.digest == digest_of(first.intent) != digest_of(bench.order(following).intent)
+    assert conflict.digest == intent_digest(first.intent) != intent_digest(bench.order(following).intent)
 
 
 async def test_a_record_that_the_client_queued_is_begun_by_its_own_entry_alone(bench: Bench) -> None:
@@ -280,7 +281,9 @@ async def test_a_write_whose_reply_is_lost_is_written_once_and_its_answer_is_not
         bench.add()
         (hold,) = (await dispatcher.take(1)).runs
         proxy.lose_replies(to=b"EVALSHA", times=1, silently=silently)
-        order = await bench.begin(journal, hold)
+        written = await journal.begin(bench.order(hold, SUBMITTED), None, hold)
+        assert isinstance(written, Written)
+        order = written.order
         proxy.lose_replies(to=b"EVALSHA", times=2, silently=silently)
         following = await bench.finish(journal, hold, order)
         assert following is not None

@@ -384,19 +384,20 @@ async def test_every_key_is_known_and_a_pool_at_rest_keeps_only_streams_records_
     bench.fill(lanes=4, each=3)
     bench.append({"intent": "{"})
     workers = [bench.worker() for _ in range(2)]
-    for dispatcher, journal in workers:
-        for hold in (await dispatcher.take(3)).runs:
-            following: Hold | None = hold
-            while following is not None:
-                if hold.lane.startswith("!"):
-                    following = await journal.close_entry(hold, dead=Reason("malformed_json", "no JSON"))
-                else:
-                    following = await bench.run(journal, following)
-        assert known(bench.admin)
+    while bench.admin.xlen(bench.keys.intents):
+        for dispatcher, journal in workers:
+            for hold in (await dispatcher.take(3)).runs:
+                following: Hold | None = hold
+                while following is not None:
+                    if hold.lane.startswith("!"):
+                        following = await journal.close_entry(hold, dead=Reason("malformed_json", "no JSON"))
+                    else:
+                        following = await bench.run(journal, following)
+            assert known(bench.admin)
     for dispatcher, _ in workers:
         await dispatcher.release_all()
     names = {key.rpartition("}:")[2].partition(":")[0] for key in known(bench.admin)}
-    assert names == {"intents", "events", "dead", "bell", "control", "order"} - (
+    assert names == {"intents", "events", "dead", "bell", "control", "drained", "order"} - (
         set() if bench.admin.exists(bench.keys.bell) else {"bell"}
     )
     assert all(bench.admin.ttl(key) > 0 for key in known(bench.admin) if ":order:" in key)

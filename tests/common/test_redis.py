@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import ResponseError
 
-from common.lanes import Dispatcher
+from common.lanes import Dispatcher, RedisForgot
 from common.pipeline import MAX_UNDER_WAY
 from common.redis import REPLY_LOST, RedisTakesNoWrites, ScriptRunner, connect_pool
 from common.redis_server import EmbeddedRedis
@@ -214,3 +214,47 @@ async def test_another_connection_to_the_same_server_raises_no_doubt(redis_url: 
         await client.ping()
         await client.connection_pool.disconnect()
         assert await doubts(client) == (0, 0, [])
+
+
+async def test_no_script_that_waits_runs_at_a_server_that_may_have_forgotten_on_what_it_rests(
+    fresh_redis: EmbeddedRedis,
+) -> None:
+    """Back within the lease, without its last writes: nobody may go on with a lane as if nothing had happened."""
+    async with pool_client(fresh_redis.url) as client:
+        runner = ScriptRunner(client)
+        dispatcher = Dispatcher(runner, KEYS, lease_ms=60_000)
+        await dispatcher.take(1)
+        fresh_redis.kill()
+        fresh_redis.restart()
+        outcomes = []
+        for _ in range(200):
+            try:
+                outcomes.append(await forget(runner))
+                break
+            except REPLY_LOST as error:
+                outcomes.append(error)
+        assert outcomes[-1] == 0, "and then it serves again"
+        assert runner.server_changes == 1
+        for step in (dispatcher.require_lease, dispatcher.require_server):
+            with pytest.raises(RedisForgot):
+                step()
+        with pytest.raises(RedisForgot):
+            await dispatcher.take(1)
+        assert (await Dispatcher(runner, KEYS, lease_ms=60_000).take(1)).runs == ()
+
+
+async def test_ids_ahead_of_the_clock_are_doubted_for_the_whole_grace_time(
+    fresh_redis: EmbeddedRedis,
+) -> None:
+    """Redis' clock was set back: entries appended after the restart have ids beside the last one's, not the clock's."""
+    with connect(fresh_redis.url) as admin:
+        ahead = int(admin.time()[0]) * 1000 + 3_600_000
+        admin.xadd(KEYS.intents, {"intent": "{}"}, id=f"{ahead}-0")
+    async with pool_client(fresh_redis.url) as client:
+        await Dispatcher(ScriptRunner(client), KEYS, lease_ms=60_000).take(0)
+        fresh_redis.kill()
+        fresh_redis.restart()
+    async with pool_client(fresh_redis.url) as client:
+        await client.ping()
+    with connect(fresh_redis.url) as admin:
+        assert int(admin.hget(KEYS.control, "doubt_before") or 0) == ahead + GRACE_MS

@@ -11,7 +11,8 @@ import pytest
 from common.claims import Claim, Claims
 from common.exchange.base import OrderReport
 from common.journal import MustWait, Then, Written
-from common.lanes import LeaseLost
+from common.lane_queue import Change, LaneQueue, Moved, Reshaped
+from common.lanes import Hold, LeaseLost
 from common.redis import REPLY_LOST
 from common.scripts import FOLDER
 from common.venue_limits import Operation, venue_limits
@@ -169,8 +170,78 @@ async def note_of_a_changed_server(bench: Bench) -> None:
     await dispatcher.take(0)  # every connection notes the server it reached: no new one may come in between
     await bench.client.hset(bench.keys.control, "run_id", "another")
     await bench.runner.run(
-        "note_server", [bench.keys.control, bench.keys.events], ["this", "another", 1000, "{}"]
+        "note_server",
+        [bench.keys.control, bench.keys.events, bench.keys.intents],
+        ["this", "another", 1000, "{}"],
     )
+
+
+async def looked_at(bench: Bench, entries: int = 3) -> tuple[LaneQueue, Hold, list[Change]]:
+    """A lane in hand, and for each of its entries the change that ends it as CANCELED."""
+    for _ in range(entries):
+        bench.add()
+    dispatcher, _ = bench.worker()
+    hold, queue = (await dispatcher.take(1)).runs[0], bench.queue(dispatcher)
+    return queue, hold, [bench.change(one, OrderStatus.CANCELED) for one in await queue.look(hold, 9)]
+
+
+async def a_decision_about_entries_behind(bench: Bench) -> None:
+    queue, hold, (first, second, _) = await looked_at(bench)
+    kept = Change(first.rank, msgspec.structs.replace(first.order, status=OrderStatus.QUEUED), first.event)
+    assert await queue.reshape(hold, [second, kept]) == Reshaped(held_ended=False, next=None)
+
+
+async def a_decision_that_ends_the_entry_in_hand(bench: Bench) -> None:
+    queue, hold, (first, second, third) = await looked_at(bench)
+    result = await queue.reshape(hold, [first, second])
+    assert isinstance(result, Reshaped)
+    assert result.next is not None
+    assert result.next.entry == third.order.entry
+
+
+async def a_decision_that_leaves_the_lane_empty(bench: Bench) -> None:
+    queue, hold, changes = await looked_at(bench, 2)
+    assert await queue.reshape(hold, changes) == Reshaped(held_ended=True, next=None)
+
+
+async def a_decision_about_an_entry_that_moved(bench: Bench) -> None:
+    queue, hold, (first, second, _) = await looked_at(bench)
+    bench.admin.xdel(bench.keys.intents, second.order.entry)
+    bench.admin.zrem(bench.keys.waiting, *bench.admin.zrange(bench.keys.waiting, 1, 1))
+    assert await queue.reshape(hold, [first, second]) == Moved(second.order.entry)
+
+
+async def a_fenced_decision(bench: Bench) -> None:
+    queue, hold, changes = await looked_at(bench)
+    bench.end_lease(hold.owner.partition("#")[0])
+    with pytest.raises(LeaseLost):
+        await queue.reshape(hold, changes[:2])
+
+
+async def giving_way_to_the_more_urgent(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    urgent = bench.add(priority=0)
+    await dispatcher.take(0)
+    following = await bench.queue(dispatcher).give_way(hold)
+    assert following is not None
+    assert following.entry == urgent
+
+
+async def giving_way_to_nobody(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    assert await bench.queue(dispatcher).give_way(hold) == hold
+
+
+async def giving_way_in_a_lane_that_was_emptied_by_hand(bench: Bench) -> None:
+    bench.add()
+    dispatcher, _ = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    bench.admin.delete(bench.keys.waiting)
+    assert await bench.queue(dispatcher).give_way(hold) is None
 
 
 CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
@@ -182,6 +253,13 @@ CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
         finish_with_more_to_do, finish_of_the_last, park, a_fenced_end, a_report_from_outside,
     ),
     "close_entry": (burial, closing_with_more_to_do),
+    "reshape": (
+        a_decision_about_entries_behind, a_decision_that_ends_the_entry_in_hand,
+        a_decision_that_leaves_the_lane_empty, a_decision_about_an_entry_that_moved, a_fenced_decision,
+    ),
+    "give_way": (
+        giving_way_to_the_more_urgent, giving_way_to_nobody, giving_way_in_a_lane_that_was_emptied_by_hand,
+    ),
     "note_server": (note_of_a_changed_server,),
 }  # fmt: skip
 ALL: Final = [pytest.param(name, case, id=case.__name__) for name, cases in CASES.items() for case in cases]

@@ -49,6 +49,7 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
+    user_stream: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
@@ -58,11 +59,13 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
+    user_stream: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
 """
-"""The product's defaults with short times: what has to be waited for takes half a second."""
+"""The product's defaults with short times: what has to be waited for takes half a second. Without user streams: what
+these tests promise has to hold where no stream tells of anything."""
 
 STATUSES: Final = {
     "NEW": OrderStatus.ACTIVE,

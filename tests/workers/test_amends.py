@@ -12,6 +12,7 @@ from orderlane.intents import Intent
 from orderlane.orders import OrderStatus
 from tests.workers.pool_fixture import Pool, paper, paper_of_module, pool
 from tests.workers.products import LOST, SPOT, USDM, VENUES, Product
+from tests.workers.thinking_lanes import OFF, follow
 
 __all__ = ["paper", "paper_of_module", "pool"]
 
@@ -180,6 +181,7 @@ async def test_an_amend_of_an_amended_order_and_a_cancel_act_on_what_stands_ther
         venue.amends("second", "target", price=52_000),
     )
     cancel = venue.cancels("cancel", "target")
+    follow(pool, **OFF)
     async with pool.working(venue):
         pool.send(target)
         await pool.outcome(target)
@@ -291,8 +293,10 @@ async def test_a_new_price_is_held_to_the_operators_distance_from_the_market(
     async with pool.working(venue):
         pool.send(target)
         await pool.outcome(target)
-        pool.send(near, far)
-        await pool.ended(venue)
+        pool.send(near)
+        await pool.outcome(near)
+        pool.send(far)
+        await pool.outcome(far)
     [standing] = pool.open_on_book(venue)
     assert Decimal(standing["price"]) == 57_000
     refused = pool.record(far)

@@ -1,4 +1,4 @@
-"""Cancels, cancel-alls, conditional and reduce-only orders: what they do to an order, and what they never do."""
+"""Cancels, conditional and reduce-only orders: what they do to an order, and what they never do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orderlane.intents import Intent
 from orderlane.orders import OrderStatus
 from tests.workers.pool_fixture import Pool, paper, paper_of_module, pool
 from tests.workers.products import CONDITIONAL, LOST, SPOT, USDM, VENUES, Product
+from tests.workers.thinking_lanes import OFF, follow
 
 __all__ = ["paper", "paper_of_module", "pool"]
 
@@ -51,6 +52,7 @@ async def test_a_cancel_never_passes_the_order_it_names_while_that_waits_in_the_
         venue.order("target"),
         venue.cancels("cancel", "target", priority=0),
     )
+    follow(pool, **OFF)
     pool.paper.fault(venue.place, "delay_reply", count=1, delay_ms=300)
     async with pool.working(venue):
         pool.send(slow, target, cancel)
@@ -246,152 +248,6 @@ async def test_a_price_for_an_order_that_has_none_is_refused_and_the_order_stand
     assert len(pool.open_on_book(venue)) == 1
     pool.assert_never(amend)
     pool.assert_once(target)
-
-
-# Cancel all
-
-REFUSAL = '{"code":-1102,"msg":"Mandatory parameter was not sent."}'
-
-
-@pytest.mark.parametrize("venue", VENUES)
-@pytest.mark.parametrize(
-    ("fault", "details"),
-    [
-        pytest.param("", {}, id="nothing wrong"),
-        pytest.param("drop_after", {}, id="executed, then a dropped connection"),
-        pytest.param("error_before", {"status": 503}, id="a 503"),
-    ],
-)
-async def test_cancel_all_clears_the_symbol_and_nothing_else_and_nothing_placed_after_it(
-    pool: Pool, venue: Product, fault: str, details: dict[str, Any]
-) -> None:
-    fields: Any = CONDITIONAL[0].values[0]
-    plain, stop = venue.order("plain"), venue.order("stop", **fields)
-    other = venue.order("other", symbol=venue.symbol.replace("BTC", "ETH"), price=2_500, amount="0.1")
-    everything, after = venue.cancels_all("everything"), venue.order("after")
-    route = r"^DELETE /(api/v3/openOrders|fapi/v1/allOpenOrders)$"
-    async with pool.working(venue):
-        pool.send(plain, stop, other)
-        await pool.ended(venue)
-        if fault:
-            pool.paper.fault(route, fault, count=1, **details)
-        pool.send(everything, after)
-        assert (await pool.outcome(everything)).status is OrderStatus.DONE
-        await pool.outcome(after)
-    open_ids = {one.get("client_order_id") for one in pool.open_on_book(venue)}
-    assert open_ids == {pool.client_order_id(other), pool.client_order_id(after)}
-    for intent in (plain, stop, other, after):
-        pool.assert_once(intent)
-    pool.assert_told(everything)
-
-
-@pytest.mark.parametrize("venue", VENUES)
-async def test_cancel_all_that_is_given_up_leaves_no_request_behind_that_could_hit_later_orders(
-    pool: Pool, venue: Product
-) -> None:
-    """A try whose reply was lost may be on its way still: what the lane places next must not meet it."""
-    everything, after = venue.cancels_all("everything"), venue.order("after")
-    route = r"^DELETE /(api/v3/openOrders|fapi/v1/allOpenOrders)$"
-    pool.paper.fault(route, "error_before", count=3, status=503)
-    async with pool.working(venue):
-        pool.send(everything, after)
-        await pool.outcome(everything)
-        placed_at = (await pool.outcome(after)).times.sent_at
-    order = pool.record(everything)
-    assert order is not None
-    assert (order.status, order.attempts) == (OrderStatus.FAILED, 3)
-    assert placed_at > order.executable_until
-    assert pool.open_on_book(venue)
-    pool.assert_once(after)
-
-
-async def test_cancel_all_that_the_exchange_half_refused_leaves_no_record_behind_the_exchange(
-    pool: Pool,
-) -> None:
-    """On USDⓈ-M it is two requests: the conditional orders go with the first, and the second may be refused."""
-    fields: Any = CONDITIONAL[0].values[0]
-    plain, stop = USDM.order("plain"), USDM.order("stop", **fields)
-    everything = USDM.cancels_all("everything")
-    async with pool.working(USDM):
-        pool.send(plain, stop)
-        await pool.ended(USDM)
-        pool.paper.fault("^DELETE /fapi/v1/allOpenOrders$", "verbatim", count=1, status=400, body=REFUSAL)
-        pool.send(everything)
-        assert (await pool.outcome(everything)).status is OrderStatus.REJECTED
-        record = pool.record(stop)
-    assert record is not None
-    assert record.status is OrderStatus.CANCELED
-    assert {one.get("client_order_id") for one in pool.open_on_book(USDM)} == {pool.client_order_id(plain)}
-
-
-@pytest.mark.parametrize("venue", VENUES)
-async def test_cancel_all_of_an_account_clears_every_symbol_of_it_and_no_other_account(
-    pool: Pool, venue: Product
-) -> None:
-    fields: Any = CONDITIONAL[0].values[0]
-    eth = venue.symbol.replace("BTC", "ETH")
-    mine = [
-        venue.order("plain"),
-        venue.order("stop", **fields),
-        venue.order("other-symbol", symbol=eth, price=2_500, amount="0.1"),
-    ]
-    theirs = venue.order("theirs", account="alt")
-    everything = venue.cancels_all("everything", symbol="*")
-    async with pool.working(venue):
-        pool.send(*mine, theirs)
-        await pool.ended(venue)
-        pool.send(everything)
-        assert (await pool.outcome(everything)).status is OrderStatus.DONE
-    assert {one.get("client_order_id") for one in pool.open_on_book(venue)} <= {pool.client_order_id(theirs)}
-    assert [order.status for order in map(pool.record, mine) if order] == [OrderStatus.CANCELED] * 3
-    record = pool.record(theirs)
-    assert record is not None
-    assert record.status is OrderStatus.ACTIVE
-
-
-@pytest.mark.parametrize("lost", [False, True])
-@pytest.mark.parametrize("venue", VENUES)
-async def test_cancel_all_of_a_strategy_leaves_other_strategies_and_later_orders(
-    pool: Pool, venue: Product, lost: bool
-) -> None:
-    fields: Any = CONDITIONAL[0].values[0]
-    eth = venue.symbol.replace("BTC", "ETH")
-    grid = [
-        venue.order("grid-1", strategy="grid"),
-        venue.order("grid-2", strategy="grid", **fields),
-        venue.order("grid-3", strategy="grid", symbol=eth, price=2_500, amount="0.1"),
-    ]
-    trend, later = venue.order("trend", strategy="trend"), venue.order("later", strategy="grid")
-    everything = venue.cancels_all("everything", symbol="*", strategy="grid")
-    async with pool.working(venue):
-        pool.send(*grid, trend)
-        await pool.ended(venue)
-        if lost:
-            pool.paper.fault("^DELETE ", "drop_after", count=2)
-        pool.send(everything)
-        assert (await pool.outcome(everything)).status is OrderStatus.DONE
-        pool.send(later)
-        await pool.outcome(later)
-    assert {one.get("client_order_id") for one in pool.open_on_book(venue)} == {
-        pool.client_order_id(trend),
-        pool.client_order_id(later),
-    }
-    assert [order.status for order in map(pool.record, grid) if order] == [OrderStatus.CANCELED] * 3
-
-
-async def test_what_one_symbol_is_refused_does_not_spare_the_others_and_is_named(pool: Pool) -> None:
-    btc, eth = USDM.order("btc"), USDM.order("eth", symbol="ETH/USDT:USDT", price=2_500, amount="0.1")
-    everything = USDM.cancels_all("everything", symbol="*")
-    pool.paper.fault(
-        "^DELETE /fapi/v1/allOpenOrders$", "verbatim", symbol="BTCUSDT", status=400, body=REFUSAL
-    )
-    async with pool.working(USDM):
-        pool.send(btc, eth)
-        await pool.ended(USDM)
-        pool.send(everything)
-        ended = await pool.outcome(everything)
-    assert ended.status is OrderStatus.REJECTED
-    assert {one.get("client_order_id") for one in pool.open_on_book(USDM)} == {pool.client_order_id(btc)}
 
 
 # Reduce-only

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from common.lanes import Dispatcher, Taken
 from tests.paper_process import PaperProcess
 from tests.workers.pool_fixture import Pool, paper, paper_of_module, pool
 from tests.workers.products import USDM
@@ -16,6 +18,7 @@ __all__ = ["paper", "paper_of_module", "pool"]
 
 NOW_MS = 1_700_000_000_000
 FOR_EVER_MS = 3_600_000
+COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "LTC", "LINK")
 
 
 def sleep_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +62,25 @@ async def test_a_sleeping_worker_takes_over_from_one_that_died(
     async with pool.working():
         await pool.outcome(intent)
     pool.assert_once(intent)
+
+
+async def test_a_worker_does_not_sleep_while_lanes_are_left_over(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those it ran end while it asks for others: it gets as many as it asked for, and nothing tells of the rest."""
+    sleep_for_ever(monkeypatch)
+    answer = Dispatcher.take
+
+    async def take_late(self: Dispatcher, want: int) -> Taken:
+        taken = await answer(self, want)
+        await asyncio.sleep(0.1)
+        return taken
+
+    monkeypatch.setattr(Dispatcher, "take", take_late)
+    pool.config = pool.config.replace("{lease_ms", "{lanes: 2, in_flight: 2, lease_ms")
+    pool.send(*(USDM.order(f"on-{coin}", symbol=f"{coin}/USDT:USDT", amount="20") for coin in COINS))
+    async with pool.working():
+        await pool.ended()
 
 
 async def test_a_worker_that_sleeps_keeps_its_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

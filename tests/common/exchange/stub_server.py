@@ -46,6 +46,7 @@ class Stub:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.port = 0
+        self.server = web.Server(self.handle)
         self._answers: dict[str, list[Answer]] = {}
         self._connections: list[Any] = []
         self._release = asyncio.Event()
@@ -60,6 +61,12 @@ class Stub:
 
     def paths(self) -> list[str]:
         return [f"{seen.method} {seen.path}" for seen in self.seen]
+
+    async def until_connected(self, connections: int) -> None:
+        """Wait until so many connections are open, whether or not anything was sent on them."""
+        async with asyncio.timeout(10):
+            while len(self.server.connections) != connections:  # noqa: ASYNC110 - aiohttp tells nobody
+                await asyncio.sleep(0.01)
 
     def release(self) -> None:
         """Let those that hang go."""
@@ -127,7 +134,7 @@ class Stub:
 async def running_stub() -> AsyncIterator[Stub]:
     """A stub that listens on a free port of the loopback."""
     stub = Stub()
-    runner = web.ServerRunner(web.Server(stub.handle), shutdown_timeout=1)
+    runner = web.ServerRunner(stub.server, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

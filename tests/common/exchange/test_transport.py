@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from common.exchange import open_exchange
+from common.exchange import Credentials, open_exchange
 from common.exchange.base import ExchangeFailure, Outcome
+from common.exchange.ccxt_exchange import MOST_WARMED
 from common.exchange.classify import Operation
 from common.exchange.http_connection import ReplyLost
 from common.exchange.http_pool import NotConnected
+from common.exchange.http_request import Origin
 from common.exchange.transport import Call, current_call, transport_failure
+from common.secrets import Secret
 from orderlane.orders import OrderStatus
 from tests.common.exchange.stub_server import Answer
 from tests.common.exchange.venues import (
@@ -285,16 +289,77 @@ async def test_a_reply_that_shows_a_secret_does_not_carry_it_further() -> None:
             assert secret not in failure.message
 
 
-async def test_connections_are_opened_ahead_of_need_and_used_again() -> None:
+async def test_connections_are_opened_ahead_of_need_without_a_request_and_used_then() -> None:
     async with opened("binance") as (exchange, stub):
         stub.answer("GET /api/v3/time", Answer({"serverTime": AT_MS}))
         stub.answer(BINANCE.place_route, Answer(BINANCE.accepted))
-        await exchange.warm(3)
-        warmed = {seen.connection for seen in stub.seen}
-        assert len(stub.seen) == 3
+        await exchange.sync_clock()
         stub.seen.clear()
-        await exchange.place(order(), AT_MS)
-        assert stub.seen[0].connection in warmed
+        await exchange.warm(3)
+        await stub.until_connected(4)
+        assert stub.seen == []
+        await asyncio.gather(*(exchange.place(order(), AT_MS) for _ in range(4)))
+        assert {seen.connection for seen in stub.seen} == {0, 1, 2, 3}
+        await stub.until_connected(4)
+
+
+async def test_many_accounts_are_not_all_connected_ahead_of_need() -> None:
+    async with opened("binance", accounts=many_accounts(200)) as (exchange, stub):
+        stub.answer("GET /api/v3/time", Answer({"serverTime": AT_MS}))
+        await exchange.sync_clock()
+        await exchange.warm(2)
+        await stub.until_connected(MOST_WARMED + 1)
+
+
+async def test_what_can_not_be_opened_ahead_of_need_fails_nothing() -> None:
+    async with opened("binance") as (exchange, stub):
+        stub.answer("GET /api/v3/time", Answer({"serverTime": AT_MS}))
+        await exchange.sync_clock()
+        exchange._public.wire.last_origin = Origin(False, "127.0.0.1", 9)
+        await exchange.warm(2)
+
+
+@EACH_VENUE
+async def test_each_of_many_accounts_signs_with_its_own_key(venue: VenueUnderTest) -> None:
+    async with opened(venue.venue, accounts=many_accounts(20)) as (exchange, stub):
+        stub.answer(venue.place_route, Answer(venue.accepted))
+        for account in ("a07", "a00", "a19"):
+            with suppress(ExchangeFailure):
+                await exchange.place(order(venue, account=account), AT_MS)
+            shown = str(stub.seen[-1])
+            assert [name for name in exchange._settings.accounts if f"key-of-{name}" in shown] == [account]
+
+
+async def test_an_account_has_no_client_of_ccxt_before_it_needs_one() -> None:
+    async with opened("binance", accounts=many_accounts(20)) as (exchange, stub):
+        stub.answer(BINANCE.place_route, Answer(BINANCE.accepted))
+        await exchange.place(order(account="a07"), AT_MS)
+        client: Any = exchange._client_of("a07")
+        assert not client.made
+        assert client.describe()["id"] == "binance"
+        assert client.made.apiKey == "key-of-a07"
+        assert client.made.markets is exchange._public.markets
+        assert client.made.options is not exchange._public.options
+
+
+async def test_a_client_made_before_new_markets_came_gets_them_too() -> None:
+    async with opened("kraken", accounts=many_accounts(2)) as (exchange, _):
+        client: Any = exchange._client_of("a01")
+        assert client.describe()
+        markets = [{**market} for market in exchange._public.markets.values()]
+        exchange.use_ccxt_markets(markets)
+        assert client.made.markets is exchange._public.markets
+
+
+def many_accounts(count: int) -> dict[str, Credentials]:
+    return {
+        f"a{number:02d}": Credentials(
+            key=Secret(f"key-of-a{number:02d}"),
+            secret=Secret("c2VjcmV0LW9mLWFueQ=="),  # as Kraken's are written, base64
+            password=Secret("phrase-of-any"),
+        )
+        for number in range(count)
+    }
 
 
 async def test_usage_is_told_after_each_reply_and_a_failing_listener_costs_no_order() -> None:
