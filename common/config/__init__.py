@@ -16,6 +16,7 @@ from common.config.settings import (
     SchedulerSection,
     SentrySection,
     Settings,
+    UserStreamSection,
     WorkerSection,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "SchedulerSection",
     "SentrySection",
     "Settings",
+    "UserStreamSection",
     "WorkerSection",
     "exchange_settings",
     "load_settings",

@@ -133,8 +133,9 @@ class WorkerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     quarter as often. More than a third of the lease: a single lost heartbeat may end
     it. Smaller: more calls to Redis. It must be less than half of `lease_ms`."""
     lanes: Annotated[int, Meta(ge=1, le=10_000, extra={"unit": "lanes"})] = 256
-    """How many lanes (account and symbol) one worker holds at once. Smaller: lanes wait although the worker
-    has time. Larger: when it is killed, more lanes wait for its lease to end."""
+    """How many lanes (account and symbol) one worker is at work on at once; those that only wait, for tokens or
+    before they ask again, don't count. Smaller: lanes wait although the worker has time. Larger: when it is killed,
+    more lanes wait for its lease to end."""
     in_flight: Annotated[int, Meta(ge=1, le=1000, extra={"unit": "requests"})] = 64
     """How many requests one worker has under way at once; at most `lanes`, since a lane has one. Smaller:
     less throughput on a slow connection. Larger: more connections, and more unknown outcomes at once when the
@@ -190,6 +191,25 @@ class BatchSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fewer requests, and more outcomes unknown at once when a reply is lost."""
 
 
+class UserStreamSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the exchange tells of its own accord about orders and fills, on venues whose stream is known here
+    (`binance`, `binanceusdm`); elsewhere, and where it is off, the journal hears of them from the periodic sync
+    alone."""
+
+    enabled: bool = True
+    """Off: fills reach the journal with the periodic sync, and no `order.trade` events are published."""
+    lease_ms: Annotated[int, Meta(ge=500, le=60_000)] = 5000
+    """One worker at a time holds an account's stream. How long after its death another takes it over. Smaller: a worker
+    that only paused loses it, which costs a backfill. Larger: fills are seen later after a death."""
+    ping_seconds: Annotated[int, Meta(ge=1, le=180)] = 10
+    """How often the connection is tried. One that gives no answer for twice as long counts as lost. Larger: a dead
+    connection is noticed later."""
+    overlap_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+    """How far before a gap in the stream (a cut, an expired key, another worker's take-over) fills are asked for.
+    Smaller than messages are late: a fill under way when the gap began waits for the next gap. Larger: more fills are
+    read again."""
+
+
 class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One exchange of the pool; its name is what intents say in `exchange`."""
 
@@ -219,8 +239,9 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The share of each limit that the pool uses at all. Smaller: less throughput. 1: nothing is left for
     what else uses the address or the account, a person's browser among it."""
     limits_reserve: Annotated[float, Meta(ge=0, le=0.9, extra={"unit": "share"})] = 0.1
-    """The share of a bucket that only cancels and reduce-only orders may use. 0: they wait behind opening
-    orders when the limit is reached. Larger: less for opening orders."""
+    """The share of a bucket that only what is urgent may use: cancels, reduce-only orders, priorities 0 to 2. It is one
+    request at least, wherever a limit has room for one beside an order. 0: they wait behind opening orders when the
+    limit is reached. Larger: less for opening orders."""
     limits_arrival_spread_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250
     """How much longer one request may take to the venue than another. Smaller than it really is: requests
     that left apart arrive together, and the venue counts more than it allows. Larger: less throughput."""
@@ -230,8 +251,9 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Strategies whose opening orders are refused; their cancels and reduce-only orders pass."""
     backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 100_000
     """Unfinished intents of this exchange at which clients are told that the backlog is full (`Backlogged`). Cancels
-    and reduce-only orders are admitted all the same. Larger: more memory in Redis, some 1.3 kB for each. Smaller:
-    a burst is refused although it would have been worked off."""
+    and reduce-only orders are admitted all the same. Workers publish it when they start, for every client; what is
+    appended without a client is counted, and never refused. Larger: more memory in Redis, some 1.3 kB for each.
+    Smaller: a burst is refused although it would have been worked off."""
     account_backlog_limit: Annotated[int, Meta(ge=1, le=10_000_000, extra={"unit": "intents"})] = 50_000
     """The same for the unfinished intents of one account, so that one that floods its lanes leaves room for the
     others. `backlog_limit` or larger: one account may use it all. Smaller: a burst of one account is refused
@@ -240,6 +262,8 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is decided about intents that wait in one lane, before a request is made for them."""
     batch: BatchSection = BatchSection()
     """Several new orders in one request."""
+    user_stream: UserStreamSection = UserStreamSection()
+    """What the exchange tells of its own accord."""
     worker: WorkerSection = WorkerSection()
     """How this exchange's workers work."""
 

@@ -106,6 +106,73 @@ class OrderReport(Struct, frozen=True, kw_only=True):
     exchange_at: int = 0
 
 
+class Liquidity(StrEnum):
+    """Which side of the book a fill was on (FIX LastLiquidityInd, tag 851: added or removed liquidity)."""
+
+    MAKER = "maker"
+    TAKER = "taker"
+
+
+class TradeReport(Struct, frozen=True, kw_only=True):
+    """One fill, by the exchange's own id of it. `amount` in base, `price` in quote per base, `traded_at` in ms.
+
+    `client_order_id` is empty where the exchange doesn't name it with the fill (lists of past trades don't).
+    """
+
+    trade_id: str
+    exchange_order_id: str
+    client_order_id: str = ""
+    symbol: str
+    side: Side
+    amount: Decimal
+    price: Decimal
+    fee: Decimal | None = None
+    fee_currency: str = ""
+    liquidity: Liquidity | None = None
+    traded_at: int
+
+
+class StreamUpdate(Struct, frozen=True, kw_only=True):
+    """One message of a user stream, read. `received_at` is when it came, ms by the exchange's clock.
+
+    `conditional`: the message is about a conditional order itself, not about the ordinary order that it may have
+    become, of which `became` then is the exchange's id.
+    """
+
+    received_at: int
+    report: OrderReport
+    trade: TradeReport | None = None
+    conditional: bool = False
+    became: str = ""
+
+
+class UserStream(Protocol):
+    """What happens to one account's orders, told by the exchange as it happens. Opened once, and closed once."""
+
+    async def open(self) -> None:
+        """Return when the exchange tells of whatever happens from now on.
+
+        Raises:
+            ExchangeFailure: it could not be opened.
+        """
+        ...
+
+    async def updates(self) -> list[StreamUpdate]:
+        """What was told since the last call, in the order in which it came; waits for the first.
+
+        Raises:
+            ExchangeFailure: the stream has ended, or said what can't be read: something may have been missed. What
+                came before has been returned.
+        """
+        ...
+
+    def oldest_unread(self) -> int | None:
+        """When the first of what was told and not asked for yet came, ms by the exchange's clock."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Usage(Struct, frozen=True):
     """How much of one limit the venue says is used, from a reply's headers; `limit_name` as in the venue's limits."""
 
@@ -127,6 +194,10 @@ class Exchange(Protocol):
     amends_in_place: bool
     batch_limit: int
     """How many orders `place_batch` takes at once; 0: the venue takes no batches."""
+    trades_page: int
+    """How many fills `trades` gives at once."""
+    streams_orders: bool
+    """Whether the venue tells of its own accord what happens to orders (`user_stream`)."""
 
     def now_ms(self) -> int:
         """The exchange's clock as this process estimates it."""
@@ -163,6 +234,25 @@ class Exchange(Protocol):
 
     async def open_orders(self, account: str, symbol: str | None = None) -> list[OrderReport]:
         """Open orders of the account (all symbols where the venue allows), conditional ones included."""
+        ...
+
+    async def trades(self, account: str, symbol: str, since_ms: int, after_id: str = "") -> list[TradeReport]:
+        """One page (`trades_page` at most) of the account's fills of a symbol, oldest first.
+
+        Args:
+            account: whose.
+            symbol: of which market.
+            since_ms: the earliest, ms by the exchange's clock. A venue may look no further than a day on from there.
+            after_id: instead of a time, the trade after which the page begins.
+        """
+        ...
+
+    def user_stream(self, account: str, ping_seconds: float) -> UserStream:
+        """A stream of what happens to the account's orders; nothing is sent yet.
+
+        Raises:
+            ExchangeFailure: REFUSED, the venue has none that is known here (`streams_orders` says so).
+        """
         ...
 
     async def reference_price(self, symbol: str) -> Decimal:

@@ -12,10 +12,20 @@ from typing import Any, ClassVar, Final, TypeVar
 import msgspec
 
 from common.exchange import binance_requests as endpoints
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome, Usage
+from common.exchange import binance_trades
+from common.exchange.base import (
+    ExchangeFailure,
+    OrderReference,
+    OrderReport,
+    OrderRequest,
+    Outcome,
+    TradeReport,
+    Usage,
+)
 from common.exchange.binance_codes import SPOT_ERRORS
 from common.exchange.binance_replies import CONFIRMATION, SPOT_ORDER, SPOT_ORDERS, spot_report, with_its_fills
 from common.exchange.binance_requests import Endpoint, SignedRequests
+from common.exchange.binance_streams import SpotStreamReader
 from common.exchange.classify import VenueError
 from common.exchange.fields import (
     confirmed,
@@ -49,6 +59,7 @@ class Binance(Venue):
     """What both Binance products share: codes in `{"code": …, "msg": …}`, headers, the receive window."""
 
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (1, 60_000)
+    trades_page = binance_trades.PAGE
 
     def __init__(self, settings: ExchangeSettings) -> None:
         super().__init__(settings)
@@ -100,6 +111,7 @@ class BinanceSpot(Binance):
     """Binance spot. Stop and take-profit orders are ordinary orders here."""
 
     errors = SPOT_ERRORS
+    stream_reader = SpotStreamReader()
     options: ClassVar[Mapping[str, Any]] = {
         "fetchMarkets": {"types": ["spot"]},
         "fetchCurrencies": False,
@@ -144,6 +156,12 @@ class BinanceSpot(Binance):
             )
             for row in rows
         )
+
+    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+        market_id = market_of(client, symbol)["id"]
+        page = binance_trades.page_of(market_id, since_ms, after_id)
+        rows = await self.ask(client, binance_trades.SPOT_TRADES, page, binance_trades.SPOT_ROWS)
+        return binance_trades.spot_trades(rows, market_id, symbol)
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         market_id = market_of(client, symbol)["id"]

@@ -13,9 +13,16 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from common.exchange import binance_batch
+from common.exchange import binance_batch, binance_trades
 from common.exchange import binance_requests as endpoints
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
+from common.exchange.base import (
+    ExchangeFailure,
+    OrderReference,
+    OrderReport,
+    OrderRequest,
+    Outcome,
+    TradeReport,
+)
 from common.exchange.binance import Binance
 from common.exchange.binance_codes import UNCHANGED, USDM_ERRORS
 from common.exchange.binance_replies import (
@@ -31,6 +38,7 @@ from common.exchange.binance_replies import (
     number_id,
     usdm_report,
 )
+from common.exchange.binance_streams import UsdmStreamReader
 from common.exchange.fields import (
     confirmed,
     distinct,
@@ -57,6 +65,7 @@ class BinanceUsdm(Binance):
     """Binance USDⓈ-M futures."""
 
     errors = USDM_ERRORS
+    stream_reader = UsdmStreamReader()
     amends_in_place = True
     batch_limit = binance_batch.BATCH_LIMIT
     options: ClassVar[Mapping[str, Any]] = {
@@ -178,6 +187,12 @@ class BinanceUsdm(Binance):
             *distinct(algo_report(row, expected or row.symbol, _symbol(client, row)) for row in conditional),
             *distinct(usdm_report(row, expected or row.symbol, _symbol(client, row)) for row in ordinary),
         ]
+
+    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+        market_id = market_of(client, symbol)["id"]
+        page = binance_trades.page_of(market_id, since_ms, after_id)
+        rows = await self.ask(client, binance_trades.USDM_TRADES, page, binance_trades.USDM_ROWS)
+        return binance_trades.usdm_trades(rows, market_id, symbol)
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         market_id = market_of(client, symbol)["id"]

@@ -128,9 +128,13 @@ class HttpConnections:
             addresses, happy_eyeballs_delay=HEAD_START_SECONDS, interleave=1, loop=loop
         )
         secure = trusting(certifi.where()) if origin.secure else None
-        _, connection = await loop.create_connection(
-            HttpConnection, sock=connected, ssl=secure, server_hostname=origin.host if secure else None
-        )
+        try:
+            _, connection = await loop.create_connection(
+                HttpConnection, sock=connected, ssl=secure, server_hostname=origin.host if secure else None
+            )
+        except BaseException:
+            connected.close()  # cancelled, or no TLS: a loop that has not taken it over leaves it open
+            raise
         return connection
 
     async def _addresses(self, origin: Origin) -> list[AddrInfoType]:

@@ -104,6 +104,8 @@ class Wire:
         self.account = account
         self.clock = clock
         self.reader = reader
+        self.last_origin: Origin | None = None
+        """Where the last reply came from."""
         self._timeout_seconds = settings.timeout_ms / 1000
         self._pool = HttpConnections(settings.connect_timeout_ms / 1000, settings.keep_alive_seconds)
 
@@ -135,7 +137,18 @@ class Wire:
         except (NotConnected, ReplyLost) as error:
             raise transport_failure(error, origin.authority) from None
         failpoints.reach("exchange.reply_arrived", call.operation)
+        self.last_origin = origin
         return reply
+
+    async def warm(self, origin: Origin, connections: int) -> None:
+        """Open so many connections, and send nothing on them. One that can't be opened is left out."""
+        pool, seconds = self._pool, self._timeout_seconds
+        asked = [pool.connect(origin, seconds) for _ in range(connections)]
+        for found in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(found, HttpConnection):
+                pool.give_back(origin, found)
+            elif not isinstance(found, NotConnected):
+                raise found
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
@@ -148,6 +161,24 @@ async def _announce(connection: HttpConnection, operation: Operation) -> None:
     connection.read_on()
 
 
+def milliseconds(wire: Wire) -> int:
+    """The time stamp for what is signed now: the call's own, else the exchange's clock."""
+    return current_call().at_ms or wire.clock.now_ms()
+
+
+async def ask(
+    client: Any, wire: Wire, origin: Origin, request: bytes, decoder: msgspec.json.Decoder[Answer]
+) -> Answer:
+    """Send a request that was written and signed without ccxt; its reply, which must be of the decoder's type.
+
+    Args:
+        client: who asks, for the reading of a reply that reports an error.
+    """
+    call = current_call()
+    reply = await wire.send(origin, request, call)
+    return wire.reader.read_as(decoder, client, wire.account, reply, call)
+
+
 class WiredClient:
     """Stands before a ccxt class in the order of methods, and takes sending and the clock away from it."""
 
@@ -157,8 +188,7 @@ class WiredClient:
     userAgent: str | dict[str, str] | None
 
     def milliseconds(self) -> int:
-        """The time stamp for what is signed now: the call's own, else the exchange's clock."""
-        return current_call().at_ms or self.wire.clock.now_ms()
+        return milliseconds(self.wire)
 
     def sign(self, path: str, api: Any = "public", method: str = "GET", params: Any = {}, *rest: Any) -> Any:  # noqa: B006
         signed = super().sign(path, api, method, params, *rest)  # type: ignore[misc]
@@ -182,7 +212,4 @@ class WiredClient:
         return headers
 
     async def ask(self, origin: Origin, request: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
-        """Send a request that was written and signed without ccxt; its reply, which must be of the decoder's type."""
-        wire, call = self.wire, current_call()
-        reply = await wire.send(origin, request, call)
-        return wire.reader.read_as(decoder, self, wire.account, reply, call)
+        return await ask(self, self.wire, origin, request, decoder)

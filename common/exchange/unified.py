@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
+from common.exchange.base import (
+    ExchangeFailure,
+    Liquidity,
+    OrderReference,
+    OrderReport,
+    OrderRequest,
+    Outcome,
+    TradeReport,
+)
 from common.exchange.ccxt_package import errors as ccxt_errors
 from common.exchange.classify import SHOWN_LENGTH, ErrorTable, Operation, Reply, VenueError, classify
 from common.exchange.fields import (
@@ -33,6 +41,7 @@ from common.exchange.venue import (
     market_of,
     wire_text,
 )
+from orderlane.intents import Side
 from orderlane.orders import OrderStatus
 
 _STATUSES: Final = {
@@ -158,6 +167,34 @@ class Unified(Venue):
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         orders = await client.fetch_open_orders(symbol)
         return distinct(_report(order, _market(client, text_in(order, "symbol")), "") for order in orders)
+
+    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+        # No venue's paging is known here: what follows a trade is what ccxt shows from its moment on.
+        market = market_of(client, symbol)
+        rows = await client.fetch_my_trades(symbol, since_ms, self.trades_page)
+        found = sorted((_trade(row, market) for row in rows), key=lambda trade: trade.traded_at)
+        ids = [trade.trade_id for trade in found]
+        return found[ids.index(after_id) + 1 :] if after_id in ids else found
+
+
+def _trade(row: Mapping[str, Any], market: Mapping[str, Any]) -> TradeReport:
+    amount, price, side = measure_in(row, "amount"), measure_in(row, "price"), row.get("side")
+    if amount is None or price is None or side not in ("buy", "sell"):
+        raise unreadable("a trade lacks its amount, price or side", row)
+    fee = row.get("fee") or {}
+    liquidity = row.get("takerOrMaker")
+    return TradeReport(
+        trade_id=text_in(row, "id"),
+        exchange_order_id=text_in(row, "order"),
+        symbol=str(market["symbol"]),
+        side=Side(side),
+        amount=base_amount(market, amount),
+        price=price,
+        fee=decimal_in(fee, "cost") if fee.get("currency") else None,
+        fee_currency=str(fee.get("currency") or ""),
+        liquidity=Liquidity(liquidity) if liquidity in ("maker", "taker") else None,
+        traded_at=moment_in(row, "timestamp"),
+    )
 
 
 def _failure(

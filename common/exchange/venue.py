@@ -13,10 +13,19 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from common.exact import EXACT, plain, times
-from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome, Usage
+from common.exchange.base import (
+    ExchangeFailure,
+    OrderReference,
+    OrderReport,
+    OrderRequest,
+    Outcome,
+    TradeReport,
+    Usage,
+)
 from common.exchange.classify import ErrorTable, Operation, Reply, VenueError, classify
 from common.exchange.fields import middle, moment_in
 from common.exchange.settings import TESTNET, ExchangeSettings
+from common.exchange.stream_reading import StreamReader
 from common.exchange.transport import Call
 from orderlane.orders import OrderStatus
 
@@ -28,6 +37,10 @@ class Venue(ABC):
     amends_in_place: ClassVar[bool] = False
     batch_limit: ClassVar[int] = 0
     """How many orders `place_batch` takes; 0: the venue has no such request, or it isn't used."""
+    trades_page: ClassVar[int] = 100
+    """How many fills one page of `trades` holds at most."""
+    stream_reader: ClassVar[StreamReader | None] = None
+    """How the messages of the venue's user stream are read; None: it has none that is known here."""
     receive_window_bounds_ms: ClassVar[tuple[int, int] | None] = None
     """The venue's own bounds for a receive window; None: it has no such thing."""
     options: ClassVar[Mapping[str, Any]] = {}
@@ -131,6 +144,10 @@ class Venue(ABC):
     async def server_time_ms(self, client: Any) -> int:
         """The exchange's clock, asked for now."""
         return moment_in({"time": await client.fetch_time()}, "time")
+
+    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+        """One page of past fills; see `Exchange.trades`."""
+        raise refused("trades_unsupported", f"{client.id}'s past trades are not read here")
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         """A price near which an order would trade now: the mark price, or the middle of the book's best prices."""

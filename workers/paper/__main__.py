@@ -61,6 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     orders_1d: int | None
     ban_after: int
     ban_seconds: int
+    listen_key_seconds: int
     allow_remote: bool
 
 
@@ -136,7 +137,7 @@ async def run(options: Options) -> None:
         volatility=options.volatility,
         partial_fill_probability=options.partial_fill_probability,
     )
-    exchange = Exchange(store, credentials_of(options), behaviour, now_us)
+    exchange = Exchange(store, credentials_of(options), behaviour, now_us, options.listen_key_seconds * 1000)
     by_product = limits_of(options)
     show_limits(exchange, by_product)
     server = PaperServer(
@@ -145,6 +146,7 @@ async def run(options: Options) -> None:
         faults,
         store,
     )
+    ending_keys = asyncio.create_task(server.streams.end_expired())
     walking = asyncio.create_task(walk(exchange, options.step_ms)) if options.step_ms else None
 
     def ready(port: int) -> None:
@@ -170,6 +172,7 @@ async def run(options: Options) -> None:
                 f"port {options.port} of {options.host} is taken, perhaps by another pool's paper exchange: "
                 "choose another port (for scripts/up: ORDERLANE_PAPER_URL=http://127.0.0.1:PORT)"
             ) from None
+        ending_keys.cancel()
         if walking is not None:
             walking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -229,6 +232,12 @@ async def run(options: Options) -> None:
     "--ban-after", default=10, help="429 answers after which an address that goes on is banned (418)."
 )
 @click.option("--ban-seconds", default=120, help="How long a ban lasts.")
+@click.option(
+    "--listen-key-seconds",
+    default=3600,
+    type=click.IntRange(min=1),
+    help="How long a USDⓈ-M listen key lives without being kept alive.",
+)
 @click.option("--allow-remote", is_flag=True, help="Listen on an address that isn't loopback.")
 def main(**given: Any) -> None:
     """Run the paper exchange: Binance spot and USDⓈ-M in one process, with money that isn't real."""

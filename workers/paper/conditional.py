@@ -5,16 +5,12 @@ Source: Binance "New Algo Order" and "Algo Order Update"; margin is checked at t
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from workers.paper import filters, margin_ledger, matching
-from workers.paper.amounts import ZERO
 from workers.paper.errors import Refusal
 from workers.paper.exchange import Exchange
-from workers.paper.orders import AlgoOrder, NewOrder, Order
+from workers.paper.orders import AlgoOrder, NewOrder
 from workers.paper.trading import place
 
-FIVE_PLACES = Decimal("0.00001")
 LIMIT_TYPES = frozenset({"STOP", "TAKE_PROFIT"})
 MARKET_TYPES = frozenset({"STOP_MARKET", "TAKE_PROFIT_MARKET"})
 
@@ -50,6 +46,7 @@ def place_conditional(exchange: Exchange, new: NewOrder, now_ms: int) -> AlgoOrd
     )
     exchange.register.add_algo(order)
     exchange.store.put_algo_order(order)
+    exchange.feed.algo(order, None, now_ms)
     return order
 
 
@@ -96,15 +93,3 @@ def _as_order(exchange: Exchange, algo: AlgoOrder) -> NewOrder:
         original_type=algo.type,
         working_type=algo.working_type,
     )
-
-
-def status_of(algo: AlgoOrder, actual: Order | None) -> str:
-    """Its status as replies show it: ``FINISHED`` once the order it became has ended."""
-    if algo.status == "TRIGGERED" and actual is not None and not actual.is_open:
-        return "FINISHED"
-    return algo.status
-
-
-def average_of(actual: Order | None) -> str:
-    """The average price of the order it became, as replies write it."""
-    return format((actual.average_price if actual else ZERO).quantize(FIVE_PLACES), "f")

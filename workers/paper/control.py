@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from workers.paper.exchange import Exchange
 from workers.paper.faults import FaultRule, Faults
 from workers.paper.orders import AlgoOrder, Order
 from workers.paper.rules import PRODUCTS, Product
+from workers.paper.streams import Streams
 
 GREATEST_PAGE = 1_000_000
 Query = dict[str, str]
@@ -32,6 +33,19 @@ class PriceSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol: str
     price: Decimal
     hold: bool = False
+
+
+class StreamsMeant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /paper/cut_streams``: reset the connections of these user streams, of all where nothing is named."""
+
+    account: str = ""
+    product: Product | Literal[""] = ""
+
+
+class KeyMeant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /paper/expire_listen_key``: end an account's listen key, and spot's subscriptions with it."""
+
+    account: str
 
 
 class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,9 +67,10 @@ def _integer(query: Query, name: str, default: int) -> int:
 class Control:
     """Answers of ``/paper/…``."""
 
-    def __init__(self, exchange: Exchange, faults: Faults) -> None:
+    def __init__(self, exchange: Exchange, faults: Faults, streams: Streams) -> None:
         self._exchange = exchange
         self._faults = faults
+        self._streams = streams
 
     def answer(self, method: str, path: str, query: Query, body: bytes) -> Reply:
         """Carry out a control request; 400 with a sentence for a wrong one, 404 for an unknown path."""
@@ -148,6 +163,7 @@ class Control:
     def _post_reset(self, query: Query, body: bytes) -> object:
         self._faults.clear()
         self._exchange.reset()
+        self._streams.cut("", "")
         return {"ok": True}
 
     def _post_faults(self, query: Query, body: bytes) -> object:
@@ -155,6 +171,17 @@ class Control:
 
     def _get_faults(self, query: Query, body: bytes) -> object:
         return self._faults.counters()
+
+    def _get_streams(self, query: Query, body: bytes) -> object:
+        return self._streams.shown()
+
+    def _post_cut_streams(self, query: Query, body: bytes) -> object:
+        meant = msgspec.json.decode(body or b"{}", type=StreamsMeant)
+        return {"cut": self._streams.cut(meant.account, meant.product)}
+
+    def _post_expire_listen_key(self, query: Query, body: bytes) -> object:
+        meant = msgspec.json.decode(body, type=KeyMeant)
+        return {"told": self._streams.expire(meant.account)}
 
     def _delete_faults(self, query: Query, body: bytes) -> object:
         self._faults.clear()

@@ -11,6 +11,7 @@ from workers.paper.calls import Call, Reply, Route
 from workers.paper.errors import Refusal
 from workers.paper.exchange import Exchange
 from workers.paper.limits import Limits
+from workers.paper.listen_keys import LISTEN_KEY_ROUTES
 from workers.paper.market_data import MARKET_ROUTES
 from workers.paper.rules import PRODUCTS
 from workers.paper.usdm import ORDER_ROUTES
@@ -23,6 +24,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     **ORDER_ROUTES,
     **ALGO_ROUTES,
     **ACCOUNT_ROUTES,
+    **LISTEN_KEY_ROUTES,
 }
 SPOT_NOT_FOUND = b"<html><body><h2>404 Not found</h2></body></html>"
 _encode = msgspec.json.Encoder().encode

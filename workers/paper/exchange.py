@@ -15,6 +15,8 @@ from workers.paper.amounts import nearest_to
 from workers.paper.audit import AuditEntry
 from workers.paper.book import Depth, Level, Quote
 from workers.paper.errors import Refusal, invalid_symbol
+from workers.paper.feed import Feed
+from workers.paper.listen_keys import LISTEN_KEY_MS, ListenKeys
 from workers.paper.orders import AlgoOrder, Order
 from workers.paper.register import OrderRegister
 from workers.paper.rules import PRODUCTS, Product, SymbolRules, load_market
@@ -52,16 +54,19 @@ class Exchange:
         credentials: Sequence[Credentials],
         behaviour: Behaviour,
         now_us: Callable[[], int],
+        listen_key_ms: int = LISTEN_KEY_MS,
     ) -> None:
         self.store = store
         self.behaviour = behaviour
         self.now_us = now_us
+        self.feed = Feed()
         self.markets = {product: load_market(product) for product in PRODUCTS}
         self.by_key = {entry.key: entry for entry in credentials}
         self._credentials = credentials
         self._sequence = store.last_sequence()
         self.register = OrderRegister(store.orders(), store.algo_orders())
         self.state = store.fact(MARKET_STATE, MarketState) or MarketState()
+        self.listen_keys = ListenKeys(store, listen_key_ms)
         self.accounts = {account.name: account for account in store.accounts()}
         self._complete()
 
@@ -80,6 +85,7 @@ class Exchange:
     def reset(self) -> None:
         """Forget every order, trade, audit entry and count; accounts and prices start fresh."""
         self.store.erase()
+        self.listen_keys.forget()
         self._sequence = 0
         self.register = OrderRegister((), ())
         self.state = MarketState()
@@ -133,6 +139,7 @@ class Exchange:
                         self.state.step,
                     )
         self.store.put_fact(MARKET_STATE, self.state)
+        self.feed.prices()
 
     def set_price(self, rules: SymbolRules, price: Decimal, hold: bool) -> Decimal:
         """Set a mid by hand, to the nearest tick; a held price leaves the walk. Returns the price set."""
@@ -144,6 +151,7 @@ class Exchange:
         else:
             self.state.held.discard(name)
         self.store.put_fact(MARKET_STATE, self.state)
+        self.feed.prices()
         return mid
 
     def margin(self, account: Account) -> margin_ledger.Margin:
@@ -167,13 +175,19 @@ class Exchange:
         order.updated_ms = now_ms
         self.store.put_account(account)
         if order.remaining <= 0:
-            self.end(order, "FILLED", now_ms)
+            self._close(order, "FILLED", now_ms)
         else:
             order.status = "PARTIALLY_FILLED"
             self.store.put_order(order)
+        self.feed.order(self, order, "TRADE", now_ms, fill)
 
-    def end(self, order: Order, status: str, now_ms: int) -> None:
-        """Close ``order`` with ``status`` and give back what it still locks."""
+    def end(self, order: Order, status: str, now_ms: int, cancel_id: str = "") -> None:
+        """Close ``order`` with ``status``, though not all of it was executed; ``cancel_id`` is a cancel's own id."""
+        self._close(order, status, now_ms)
+        self.feed.order(self, order, status, now_ms, cancel_id=cancel_id)
+
+    def _close(self, order: Order, status: str, now_ms: int) -> None:
+        """Give ``order`` its last status, and back to its account what it still locks."""
         order.status, order.updated_ms = status, now_ms
         if order.locked:
             account = self.account(order.account)
@@ -188,6 +202,9 @@ class Exchange:
         if status != "NEW":
             self.register.algo_closed(order)
         self.store.put_algo_order(order)
+        actual_id = order.actual_order_id
+        actual = self.register.find("usdm", order.account, order.symbol, actual_id, "") if actual_id else None
+        self.feed.algo(order, actual, now_ms)
 
     def record(self, entry: AuditEntry) -> None:
         """Append to the audit, under the next sequence number."""

@@ -29,8 +29,13 @@ FaultKind = Literal[
     "429",
     "418",
     "hang",
+    "cut_stream",
+    "delay_message",
+    "repeat_message",
+    "reorder_message",
 ]
 BEFORE = frozenset({"drop_before", "reset_before", "error_before", "429", "418"})
+OF_STREAMS = frozenset({"cut_stream", "delay_message", "repeat_message", "reorder_message"})
 LOSES_REPLY = frozenset(
     {"drop_after", "reset_after", "error_after", "cut_body", "empty_body", "foreign_body", "hang", "verbatim"}
 )
@@ -57,6 +62,16 @@ class FaultRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     429, 418       Binance's own, not executed; ``headers`` may override ``Retry-After``
     hang           ``executed`` or not, and never answered
     ============== ================================================================================
+
+    Messages of streams have faults of their own; their ``route`` is searched in ``STREAM <event>``, as in
+    ``STREAM ORDER_TRADE_UPDATE``, and a request never meets them.
+
+    =============== ===============================================================================
+    cut_stream      the connection is closed by RST, the message is lost
+    delay_message   sent ``delay_ms`` later, and all that follow it on the connection after it
+    repeat_message  sent at once, and once more ``delay_ms`` later
+    reorder_message held back until the next one was sent, at most ``delay_ms`` (1000 if that is 0)
+    =============== ===============================================================================
     """
 
     route: str
@@ -133,6 +148,15 @@ class Faults:
 
     def choose(self, route: str, product: str, account: str, symbol: str) -> FaultRule | None:
         """The fault that strikes a request that was read, if any."""
+        return self._choose(route, product, account, symbol, of_streams=False)
+
+    def choose_message(self, event: str, product: str, account: str, symbol: str) -> FaultRule | None:
+        """The fault that strikes a message of a stream, if any."""
+        return self._choose(f"STREAM {event}", product, account, symbol, of_streams=True)
+
+    def _choose(
+        self, route: str, product: str, account: str, symbol: str, *, of_streams: bool
+    ) -> FaultRule | None:
         for counter in self._counters:
             rule = counter.rule
             wanted = (
@@ -140,7 +164,8 @@ class Faults:
                 rule.account in ("", account),
                 rule.symbol in ("", symbol),
             )
-            if rule.fault != "reset_before_read" and all(wanted) and self._strikes(counter, route):
+            fits = rule.fault != "reset_before_read" and (rule.fault in OF_STREAMS) == of_streams
+            if fits and all(wanted) and self._strikes(counter, route):
                 return rule
         return None
 

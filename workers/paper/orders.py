@@ -10,6 +10,7 @@ from workers.paper.amounts import ZERO, divide
 from workers.paper.rules import Product
 
 OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
+FIVE_PLACES = Decimal("0.00001")
 
 
 class Fill(msgspec.Struct):
@@ -126,3 +127,15 @@ class NewOrder(msgspec.Struct, frozen=True):
     close_position: bool = False
     working_type: str = "CONTRACT_PRICE"
     original_type: str = ""
+
+
+def status_of(algo: AlgoOrder, actual: Order | None) -> str:
+    """A conditional order's status as replies show it: ``FINISHED`` once the order it became has ended."""
+    if algo.status == "TRIGGERED" and actual is not None and not actual.is_open:
+        return "FINISHED"
+    return algo.status
+
+
+def average_of(actual: Order | None) -> str:
+    """The average price of the order it became, as replies write it."""
+    return format((actual.average_price if actual else ZERO).quantize(FIVE_PLACES), "f")

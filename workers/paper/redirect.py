@@ -38,17 +38,32 @@ PATHS = {
     "papi": "/papi/v1",
     "papiV2": "/papi/v2",
 }
+STREAM_PATHS = {
+    # ccxt takes prices for spot's where the URL has "/stream" in it, as that of Binance's spot host has.
+    **dict.fromkeys(("spot", "margin"), "/stream/ws"),
+    **dict.fromkeys(("linear", "inverse"), "/ws"),
+    "stock": "/equity/ws",
+    "option": "/public/ws",
+    "optionMarket": "/market/ws",
+    "optionPrivate": "/private/ws",
+    "papi": "/pm/ws",
+}
+REQUEST_PATHS = {"spot": "/ws-api/v3", "linear": "/ws-fapi/v1", "inverse": "/ws-dapi/v1"}
 
 
-def paper_urls(base_url: str) -> dict[str, str]:
-    """The ``urls['api']`` of ccxt's ``binance`` and ``binanceusdm`` for a paper exchange at ``base_url``.
+def paper_urls(base_url: str) -> dict[str, Any]:
+    """The ``urls['api']`` of ccxt's (and ccxt.pro's) ``binance`` and ``binanceusdm`` for a paper exchange at
+    ``base_url``.
 
     Every section is named, so that no request can reach the real venue.
 
     >>> paper_urls("http://127.0.0.1:8000")["fapiPrivate"]
     'http://127.0.0.1:8000/fapi/v1'
     """
-    return {section: base_url.rstrip("/") + path for section, path in PATHS.items()}
+    base = base_url.rstrip("/")
+    streams: dict[str, Any] = {kind: base + path for kind, path in STREAM_PATHS.items()}
+    streams["ws-api"] = {kind: base + path for kind, path in REQUEST_PATHS.items()}
+    return {**{section: base + path for section, path in PATHS.items()}, "ws": streams}
 
 
 def venue_exceptions(

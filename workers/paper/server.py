@@ -18,6 +18,7 @@ from workers.paper.exchange import Exchange
 from workers.paper.faults import Faults, marked
 from workers.paper.limits import Limits
 from workers.paper.store import Store
+from workers.paper.streams import Streams
 
 log = logging.getLogger("workers.paper")
 STOP_SECONDS = 1.0
@@ -54,7 +55,8 @@ class PaperServer:
         self._limits = limits()
         self._faults = faults
         self._store = store
-        self._control = Control(exchange, faults)
+        self.streams = Streams(exchange, faults)
+        self._control = Control(exchange, faults, self.streams)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -78,18 +80,25 @@ class PaperServer:
         )
         if self._faults:
             return await self._answer_with_faults(request, call)
-        return wire.true_reply(await self.carry_out(call))
+        return await self._answer(request, call)
 
     async def _answer_with_faults(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         symbol = call.params.get("symbol", "")
         rule = self._faults.choose(f"{call.method} {call.path}", product_of(call.path), call.account, symbol)
         if rule is None:
-            return wire.true_reply(await self.carry_out(call))
+            return await self._answer(request, call)
         instead = await wire.before(request, rule)
         if instead is not None:
             return instead
+        if self.streams.serves(call.path):
+            return await self._answer(request, call)
         marked(call, rule)
         return await wire.after(request, rule, await self.carry_out(call))
+
+    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        if self.streams.serves(call.path):
+            return await self.streams.serve(request, call.path, call.query, self._limits)
+        return wire.true_reply(await self.carry_out(call))
 
     async def carry_out(self, call: Call) -> Reply:
         """The exchange receives the call now, and its answer may leave once it is on file."""

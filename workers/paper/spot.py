@@ -134,7 +134,7 @@ def cancel_order(exchange: Exchange, call: Call) -> object:
     if order is None or not order.is_open:
         raise unknown_order()
     cancel_id = _cancel_id(call, order)
-    return spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms), cancel_id)
+    return spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms, cancel_id), cancel_id)
 
 
 def replace_order(exchange: Exchange, call: Call) -> object:
@@ -185,7 +185,7 @@ def _cancel_for_replace(exchange: Exchange, call: Call) -> dict[str, Any]:
     if order is None or not order.is_open:
         raise unknown_order()
     cancel_id = _cancel_id(call, order, "cancelNewClientOrderId")
-    return spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms), cancel_id)
+    return spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms, cancel_id), cancel_id)
 
 
 def _attempt(result: dict[str, Any], half: str, action: Callable[[], dict[str, Any]]) -> bool:
@@ -215,8 +215,8 @@ def cancel_open_orders(exchange: Exchange, call: Call) -> object:
     if not orders:
         raise unknown_order()
     return [
-        spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms), f"cancel{order.order_id}")
-        for order in orders
+        spot_replies.cancelled(trading.cancel(exchange, order, call.at_ms, cancel_id), cancel_id)
+        for order, cancel_id in ((order, f"cancel{order.order_id}") for order in orders)
     ]
 
 

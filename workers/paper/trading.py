@@ -135,6 +135,7 @@ def _accept(exchange: Exchange, rules: SymbolRules, new: NewOrder, takes: list[T
     exchange.store.put_order(order)
     if new.trigger_price:
         _lock_rest(exchange, rules, order)
+    exchange.feed.order(exchange, order, "NEW", now_ms)
     return order
 
 
@@ -162,9 +163,9 @@ def _take(exchange: Exchange, rules: SymbolRules, order: Order, takes: list[Take
         _lock_rest(exchange, rules, order)
 
 
-def cancel(exchange: Exchange, order: Order, now_ms: int) -> Order:
-    """Cancel an open order."""
-    exchange.end(order, "CANCELED", now_ms)
+def cancel(exchange: Exchange, order: Order, now_ms: int, cancel_id: str = "") -> Order:
+    """Cancel an open order; a spot cancel has a client id of its own."""
+    exchange.end(order, "CANCELED", now_ms, cancel_id)
     return order
 
 
@@ -202,6 +203,7 @@ def amend(exchange: Exchange, order: Order, quantity: Decimal, price: Decimal, n
         return order
     order.quantity, order.price, order.updated_ms = quantity, price, now_ms
     exchange.store.put_order(order)
+    exchange.feed.order(exchange, order, "AMENDMENT", now_ms)
     for piece in takes:
         exchange.execute(order, piece.price, piece.quantity, False, now_ms)
     return order
@@ -241,7 +243,8 @@ def match(exchange: Exchange, product: Product, symbol: str, now_ms: int) -> Non
 
 def _trigger(exchange: Exchange, rules: SymbolRules, order: Order, now_ms: int) -> None:
     """A spot stop starts to work: it takes what the book gives, and a limit rests with what is left."""
-    order.is_working = True
+    order.is_working, order.updated_ms = True, now_ms
+    exchange.feed.order(exchange, order, "NEW", now_ms)
     levels = exchange.levels(rules, order.side)
     takes = matching.take(levels, order.side, order.remaining, order.price)
     if order.side == "BUY" and not order.price:

@@ -7,10 +7,9 @@ from typing import Any
 from workers.paper import margin_ledger
 from workers.paper.accounts import Account, Position
 from workers.paper.amounts import ZERO, fixed, plain
-from workers.paper.conditional import average_of, status_of
 from workers.paper.exchange import Exchange
 from workers.paper.margin_ledger import Margin
-from workers.paper.orders import AlgoOrder, Fill, Order
+from workers.paper.orders import AlgoOrder, Fill, Order, average_of, status_of
 from workers.paper.rules import SymbolRules
 
 Json = dict[str, Any]
