@@ -11,13 +11,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from orderlane.errors import Backlogged, IdReused, OrderlaneError, OutcomeUnknown, Unreachable
+from orderlane.errors import BacklogBound, Backlogged, IdReused, OrderlaneError, OutcomeUnknown, Unreachable
 from orderlane.identity import client_order_id
 from orderlane.intents import (
     AmendOrder,
+    CancelAll,
     CancelOrder,
     Intent,
     IntentInvalid,
+    PlaceOrder,
     decode_intent,
     encode_intent,
     intent_digest,
@@ -28,8 +30,10 @@ from orderlane.orders import Order, OrderStatus, decode_order, encode_record
 from orderlane.scripts import Argument
 
 BACKLOG_LIMIT: Final = 100_000
-"""Unfinished intents of one exchange at which a client adds no more, unless told otherwise. An entry and its record
-were measured at 1.3 kB in Redis 6.2, so this many take some 130 MB."""
+"""Unfinished intents of one exchange at which no more are admitted as long as no worker has published the pool's own
+limit. An entry and its record were measured at 1.3 kB in Redis 6.2, so this many take some 130 MB."""
+NO_LIMIT: Final = 0
+"""A client's own limit where it has none."""
 
 BATCH_SIZE: Final = 500
 """Intents in one pipeline: bounds how long it occupies Redis' only thread."""
@@ -50,18 +54,17 @@ class Submission(Struct, frozen=True, kw_only=True):
 
     intent: Intent
     order: Order
-    keys: tuple[str, str]
+    keys: tuple[str, str, str, str, str]
     arguments: tuple[Argument, ...]
     digest: str
     receipt: str
-    backlog_limit: int
 
     def outcome(self, reply: Sequence[Any]) -> Submitted:
         """The reply's meaning.
 
         Raises:
             IdReused: the id is taken by another intent.
-            Backlogged: the stream is full.
+            Backlogged: a limit is reached.
         """
         word = reply[0]
         if word == b"added":
@@ -70,7 +73,13 @@ class Submission(Struct, frozen=True, kw_only=True):
             order = msgspec.structs.replace(self.order, version=1, entry=entry, times=times)
             return Submitted(order=order, duplicate=False)
         if word == b"backlogged":
-            raise Backlogged(self.intent.exchange, int(reply[1]), self.backlog_limit)
+            raise Backlogged(
+                self.intent.exchange,
+                self.intent.account,
+                int(reply[2]),
+                int(reply[3]),
+                bound=BacklogBound(reply[1].decode()),
+            )
         fields = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
         existing = decode_order(fields)
         if fields.get(b"receipt", b"").decode() == self.receipt:
@@ -130,7 +139,7 @@ class Batch(Struct, frozen=True):
 
 
 def batches(
-    intents: Iterable[Intent], *, pool: str, backlog_limit: int, receipts: Iterator[str]
+    intents: Iterable[Intent], *, pool: str, backlog_limit: int | None, receipts: Iterator[str]
 ) -> Iterator[Batch]:
     """The intents, prepared, in batches of `BATCH_SIZE`."""
     for chunk in _chunks(intents):
@@ -151,8 +160,17 @@ def _chunks(intents: Iterable[Intent]) -> Iterator[list[Intent]]:
         yield chunk
 
 
-def prepare(intent: Intent, *, pool: str, backlog_limit: int, receipt: str) -> Submission:
+def passes_limits(intent: Intent) -> bool:
+    """Whether no backlog holds the intent back: it only takes orders or risk away."""
+    return isinstance(intent, CancelOrder | CancelAll) or (
+        isinstance(intent, PlaceOrder) and intent.reduce_only
+    )
+
+
+def prepare(intent: Intent, *, pool: str, backlog_limit: int | None, receipt: str) -> Submission:
     """Check an intent as a worker would, and make of it what `submit.lua` takes. `receipt` is unique for each call.
+
+    `backlog_limit` is the client's own, beside the pool's; None: it has none.
 
     Raises:
         IntentInvalid: it breaks the rules of its fields, which Python does not enforce when it is built.
@@ -171,11 +189,19 @@ def prepare(intent: Intent, *, pool: str, backlog_limit: int, receipt: str) -> S
     return Submission(
         intent=checked,
         order=order,
-        keys=(keys.intents, keys.order(identifier)),
-        arguments=(backlog_limit, payload, digest, encode_record(order), receipt),
+        keys=(keys.intents, keys.order(identifier), keys.control, keys.waiting, keys.unread),
+        arguments=(
+            NO_LIMIT if backlog_limit is None else backlog_limit,
+            payload,
+            digest,
+            encode_record(order),
+            receipt,
+            checked.account,
+            int(passes_limits(checked)),
+            BACKLOG_LIMIT,
+        ),
         digest=digest,
         receipt=receipt,
-        backlog_limit=backlog_limit,
     )
 
 

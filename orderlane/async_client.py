@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from orderlane.admission import BACKLOG_LIMIT, Submitted, amend_of, cancel_of, same_cancel, settles
+from orderlane.admission import Submitted, amend_of, cancel_of, same_cancel, settles
 from orderlane.async_pool_link import AsyncPoolLink
 from orderlane.client_settings import RETRY_SECONDS, ClientSettings
 from orderlane.errors import IdReused, OutcomeUnknown, Unreachable, WaitTimeout
@@ -41,7 +41,7 @@ class AsyncClient:
         exchange: str | None = None,
         account: str | None = None,
         pool: str = "orderlane",
-        backlog_limit: int = BACKLOG_LIMIT,
+        backlog_limit: int | None = None,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.settings = ClientSettings(

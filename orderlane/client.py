@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from orderlane.admission import BACKLOG_LIMIT, Submitted, amend_of, cancel_of, same_cancel, settles
+from orderlane.admission import Submitted, amend_of, cancel_of, same_cancel, settles
 from orderlane.client_settings import RETRY_SECONDS, ClientSettings
 from orderlane.errors import IdReused, OutcomeUnknown, Unreachable, WaitTimeout
 from orderlane.events import Event
@@ -38,8 +38,9 @@ class Client:
         exchange: the exchange that calls mean when they name none; without it all of the pool's are searched.
         account: likewise.
         pool: the name all keys of the pool start with.
-        backlog_limit: `submit` adds nothing once this many intents of the exchange are unfinished. Each client
-            has its own: one that must always be able to cancel is given a higher limit than those that place.
+        backlog_limit: `submit` adds nothing once this many intents of the exchange are unfinished; None: only the
+            pool's own limits hold, which its workers publish (`backlog_limit`, `account_backlog_limit` of the
+            exchange). Cancels and reduce-only orders pass all of them.
         retry_seconds: for how long a call is repeated while Redis does not answer; `math.inf`: for ever. An
             attempt ends after 5 s where Redis is silent, at once where it is gone.
 
@@ -57,7 +58,7 @@ class Client:
         exchange: str | None = None,
         account: str | None = None,
         pool: str = "orderlane",
-        backlog_limit: int = BACKLOG_LIMIT,
+        backlog_limit: int | None = None,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self.settings = ClientSettings(
@@ -79,7 +80,7 @@ class Client:
             IntentInvalid: the intent breaks the rules of its fields; nothing was added.
             IdReused: the id is taken by an intent with other content; nothing was added.
             ExchangeUnknown: the pool's workers have registered other exchanges only; nothing was added.
-            Backlogged: the backlog is at its limit; nothing was added.
+            Backlogged: the backlog of the exchange or the account is at its limit; nothing was added.
             OutcomeUnknown: Redis did not answer for `retry_seconds`: submit it again, with the same id.
         """
         submission = self.settings.submission(intent, uuid4().hex)

@@ -19,7 +19,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from orderlane.admission import BACKLOG_LIMIT, Batch, Submission, batches, prepare
+from orderlane.admission import Batch, Submission, batches, prepare
 from orderlane.connection import redacted
 from orderlane.errors import Unreachable
 from orderlane.identity import client_order_id
@@ -54,7 +54,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     exchange: str | None = None
     account: str | None = None
     pool: str = "orderlane"
-    backlog_limit: int = BACKLOG_LIMIT
+    backlog_limit: int | None = None
     retry_seconds: float = RETRY_SECONDS
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if value is not None and not (isinstance(value, str) and _NAME.match(value)):
                 raise ValueError(f"{field} is {value!r}; expected 1 to 64 of A-Z a-z 0-9 . _ -")
-        if self.backlog_limit < 1:
+        if self.backlog_limit is not None and self.backlog_limit < 1:
             raise ValueError(f"backlog_limit is {self.backlog_limit!r}; expected a whole number from 1")
         if not self.retry_seconds >= 0:
             raise ValueError(f"retry_seconds is {self.retry_seconds!r}; expected seconds, 0 or more")

@@ -85,7 +85,7 @@ def plan_retry(
                 "append a corrected one, or use --force"
             )
         return Retry(None, ("", "", ""))
-    fresh = prepare(intent, pool=keys.pool, backlog_limit=1, receipt="")
+    fresh = prepare(intent, pool=keys.pool, backlog_limit=None, receipt="")
     if record is None:
         return Retry(fresh.keys[1], ("", fresh.digest, ""))
     if intent_digest(record.intent) != fresh.digest:

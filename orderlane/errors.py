@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from orderlane.intents import Intent
 from orderlane.orders import Order
@@ -25,17 +26,50 @@ class IdReused(OrderlaneError):
         self.existing = existing
 
 
-class Backlogged(OrderlaneError):
-    """The exchange's stream holds as many unfinished intents as this client admits. Nothing was added."""
+class BacklogBound(StrEnum):
+    """Whose limit a backlog has reached: this client's own, the pool's for the exchange, or that for each account."""
 
-    def __init__(self, exchange: str, backlog: int, limit: int) -> None:
+    CLIENT = "client"
+    EXCHANGE = "exchange"
+    ACCOUNT = "account"
+
+
+class Backlogged(OrderlaneError):
+    """As many intents are unfinished as are admitted. Nothing was added; cancels and reduce-only orders still are.
+
+    `bound` says whose limit it is, and `backlog` counts accordingly: the account's intents where it is the limit of
+    each account, else the exchange's.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        account: str,
+        backlog: int,
+        limit: int,
+        *,
+        bound: BacklogBound = BacklogBound.CLIENT,
+    ) -> None:
+        of_account = bound is BacklogBound.ACCOUNT
+        place = f"account {account} on {exchange}" if of_account else exchange
+        whose = "this client adds" if bound is BacklogBound.CLIENT else "the pool admits"
+        advice = "cancel some of them" if of_account else "start more workers"
         super().__init__(
-            f"the backlog of {exchange} is {backlog} intents, and this client adds none at {limit} or more: "
-            "wait and submit again, or start more workers"
+            f"the backlog of {place} is {backlog} intents, and {whose} none at {limit} or more"
+            f"{_SETTING[bound]}: wait and submit again, or {advice}"
         )
         self.exchange = exchange
+        self.account = account
         self.backlog = backlog
         self.limit = limit
+        self.bound = bound
+
+
+_SETTING = {
+    BacklogBound.CLIENT: "",
+    BacklogBound.EXCHANGE: " (its setting backlog_limit)",
+    BacklogBound.ACCOUNT: " (its setting account_backlog_limit)",
+}
 
 
 class Unreachable(OrderlaneError):

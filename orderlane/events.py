@@ -40,6 +40,11 @@ class EventName(StrEnum):
     LATENCY = "execution.latency"
     RATE_LIMIT = "execution.rate_limit"
     SYSTEM_ERROR = "system.error"
+    BACKLOG = "system.backlog"
+    """Every 10 s while intents wait for longer than that (in lanes that are not parked), and once more when none does
+    any more. `numbers` holds `depth` (unfinished intents of the exchange), `oldest_ms` (age of the oldest of them),
+    `drained_per_second` (how many ended; left out where it is not known yet) and `account:<name>` (the depth of an
+    account, for the five deepest)."""
 
 
 EVENT_OF_STATUS: dict[OrderStatus, EventName] = {

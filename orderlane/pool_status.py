@@ -9,8 +9,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from orderlane.archive.state import ArchiveState, decode_states, event_position
+from orderlane.backlog import ask_backlog, questions, read_backlog
 from orderlane.keys import Keys
 from orderlane.pool_link import PoolLink
+from orderlane.stream_status import StreamStatus, read_streams
 
 SCAN_COUNT: Final = 1_000
 SCAN_LIMIT: Final = 200
@@ -59,18 +61,23 @@ class ArchiveStatus(Struct, frozen=True, kw_only=True):
 
 
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
-    """One exchange of the pool. Times are ms; `oldest_ms` is the age of the oldest unfinished intent.
+    """One exchange of the pool, `at` by the clock of its Redis. Times are ms; `oldest_ms` is the age of the oldest
+    unfinished intent.
 
     Without `registered` no worker has ever run it: only its stream of intents is there, and waits.
-    Of the `backlog` (unfinished intents), `unread` have not been sorted into a lane yet. `buckets_complete` is
+    Of the `backlog` (unfinished intents), `unread` have not been sorted into a lane yet; `drained_per_second` and
+    `account_backlogs` are as `orderlane.backlog.Backlog` has them. `buckets_complete` is
     False when Redis holds too many keys to look at all of them for buckets.
     """
 
     exchange: str
     registered: bool
+    at: int
     backlog: int
     unread: int
     oldest_ms: int | None
+    drained_per_second: float | None
+    account_backlogs: dict[str, int]
     lanes_ready: int
     lanes_owned: int
     lanes_parked: int
@@ -84,10 +91,11 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     buckets_complete: bool
     control: dict[str, str]
     archives: list[ArchiveStatus]
+    streams: list[StreamStatus]
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
-    """All exchanges of a pool at one moment, `at`: ms by Redis' clock.
+    """All exchanges of a pool, read one after the other; `at`: when the last was, ms by its Redis' clock.
 
     `exchanges_complete` is False when Redis holds too many keys to look at all of them for streams of exchanges that
     no worker has registered.
@@ -106,8 +114,6 @@ def read_status(link: PoolLink, exchange: str | None = None) -> PoolStatus:
     Raises:
         Unreachable: Redis did not answer.
     """
-    seconds, microseconds = link.ask(link.redis.time)
-    now_ms = seconds * 1000 + microseconds // 1000
     registered = link.exchanges()
     named = exchange or link.settings.exchange
     streams, complete = ([named], True) if named else _exchanges_with_intents(link)
@@ -115,11 +121,12 @@ def read_status(link: PoolLink, exchange: str | None = None) -> PoolStatus:
     shown = [(one, True) for one in registered if named in (None, one)] + [
         (one, False) for one in unregistered
     ]
+    read = [_read_exchange(link, one, known) for one, known in shown]
     return PoolStatus(
         pool=link.settings.pool,
         address=link.settings.address,
-        at=now_ms,
-        exchanges=[_read_exchange(link, one, known, now_ms) for one, known in shown],
+        at=max((one.at for one in read), default=0) or _now_ms(link),
+        exchanges=read,
         exchanges_complete=complete,
     )
 
@@ -131,20 +138,30 @@ def _exchanges_with_intents(link: PoolLink) -> tuple[list[str], bool]:
     return [key.decode(errors="replace").removeprefix(before).removesuffix(after) for key in found], complete
 
 
-def _read_exchange(link: PoolLink, exchange: str, registered: bool, now_ms: int) -> ExchangeStatus:
+def _now_ms(link: PoolLink) -> int:
+    seconds, microseconds = link.ask(link.redis.time)
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _read_exchange(link: PoolLink, exchange: str, registered: bool) -> ExchangeStatus:
     keys = link.settings.keys(exchange)
     accounts = link.accounts(exchange)
-    replies = iter(link.ask(lambda: _ask_all(link, keys, accounts)))
-    backlog, waiting, first, ready, owned, parked, parked_first = (next(replies) for _ in range(7))
+    answers = link.ask(lambda: _ask_all(link, keys, accounts))
+    backlog = read_backlog(answers[: questions(accounts)], accounts)
+    now_ms, replies = backlog.now_ms, iter(answers[questions(accounts) :])
+    ready, owned, parked, parked_first = (next(replies) for _ in range(4))
     unknown, unknown_first, dead, workers, load, hungry, control = (next(replies) for _ in range(7))
     archives, last_event = next(replies), next(replies)
     buckets, complete = _read_buckets(link, keys, now_ms)
     return ExchangeStatus(
         exchange=exchange,
         registered=registered,
-        backlog=backlog,
-        unread=max(backlog - waiting, 0),
-        oldest_ms=max(now_ms - int(first[0][0].partition(b"-")[0]), 0) if first else None,
+        at=now_ms,
+        backlog=backlog.depth,
+        unread=backlog.unread,
+        oldest_ms=backlog.oldest_ms,
+        drained_per_second=backlog.drained_per_second,
+        account_backlogs=backlog.accounts,
         lanes_ready=ready,
         lanes_owned=owned,
         lanes_parked=parked,
@@ -158,14 +175,13 @@ def _read_exchange(link: PoolLink, exchange: str, registered: bool, now_ms: int)
         buckets_complete=complete,
         control={name.decode(): value.decode(errors="replace") for name, value in sorted(control.items())},
         archives=[_archive(state, last_event, now_ms) for state in decode_states(archives)],
+        streams=read_streams(link, keys, accounts, now_ms),
     )
 
 
 def _ask_all(link: PoolLink, keys: Keys, accounts: Sequence[str]) -> list[Any]:
     with link.redis.pipeline(transaction=False) as pipeline:
-        pipeline.xlen(keys.intents)
-        pipeline.zcard(keys.waiting)
-        pipeline.xrange(keys.intents, count=1)
+        ask_backlog(pipeline, keys, accounts)
         pipeline.zcard(keys.ready)
         pipeline.hlen(keys.owners)
         pipeline.zcard(keys.parked)

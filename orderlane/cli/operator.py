@@ -11,7 +11,6 @@ import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from orderlane.admission import BACKLOG_LIMIT
 from orderlane.cli.plain import json_line
 from orderlane.client import Client
 from orderlane.client_settings import ClientSettings
@@ -36,7 +35,7 @@ class Operator:
     exchange: str | None = None
     account: str | None = None
     as_json: bool = False
-    backlog_limit: int = BACKLOG_LIMIT
+    backlog_limit: int | None = None
     context: click.Context | None = field(default=None, repr=False)
 
     @cached_property

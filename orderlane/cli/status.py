@@ -17,6 +17,7 @@ from orderlane.cli.seconds import Seconds
 from orderlane.errors import Unreachable
 from orderlane.pool_status import ArchiveStatus, BucketStatus, ExchangeStatus, PoolStatus, read_status
 
+MOST_ACCOUNTS = 5
 SILENT_MS = 60_000
 """An archiver that runs is heard of every few seconds."""
 
@@ -95,6 +96,7 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
         pairs(
             [
                 ("backlog", _backlog(one)),
+                *([("of accounts", _accounts(one))] if one.account_backlogs else []),
                 ("lanes", lanes),
                 (
                     "parked lanes",
@@ -118,6 +120,7 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
             ]
         ),
         *_workers(one),
+        *_streams(one),
         *_buckets(one),
     ]
 
@@ -127,7 +130,22 @@ def _backlog(one: ExchangeStatus) -> str:
         return "0 intents"
     count = "1 intent" if one.backlog == 1 else f"{one.backlog} intents"
     unread = f", {one.unread} not yet in a lane" if one.unread else ""
-    return f"{count}, the oldest for {span(one.oldest_ms)}{unread}"
+    rate = one.drained_per_second
+    drained = "drain rate not known: no scheduler" if rate is None else f"{rate:g} a second drained"
+    return f"{count}, the oldest for {span(one.oldest_ms)}, {drained}{unread}"
+
+
+def _accounts(one: ExchangeStatus) -> str:
+    limit = one.control.get("account_backlog_limit")
+    shown = ", ".join(
+        f"{account} {depth}" for account, depth in list(one.account_backlogs.items())[:MOST_ACCOUNTS]
+    )
+    more = len(one.account_backlogs) - MOST_ACCOUNTS
+    return (
+        shown
+        + (f" and {more} more" if more > 0 else "")
+        + (f" (limit {limit} each)" if shown and limit else "")
+    )
 
 
 def _alarm(count: int, text: str) -> Text:
@@ -159,6 +177,22 @@ def _workers(one: ExchangeStatus) -> list[RenderableType]:
             else Text(span(worker.lease_ends_in_ms))
         )
         made.add_row(worker.id, str(worker.lanes), str(worker.wants_lanes), lease)
+    return [Text(), made]
+
+
+def _streams(one: ExchangeStatus) -> list[RenderableType]:
+    if not one.streams:
+        return []
+    made = table("user stream", "held by", "state", "for", "last message", numbers=("for", "last message"))
+    for stream in one.streams:
+        state = stream.state if stream.holder else "down"
+        made.add_row(
+            stream.account,
+            stream.holder or "nobody",
+            Text(state, "" if state == "live" else "bold red" if state == "down" else "yellow"),
+            span(stream.since_ms) if stream.holder else "",
+            "none yet" if stream.silent_ms is None else f"{span(stream.silent_ms)} ago",
+        )
     return [Text(), made]
 
 

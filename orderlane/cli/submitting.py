@@ -12,7 +12,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from orderlane.admission import BACKLOG_LIMIT, Submitted
+from orderlane.admission import Submitted
 from orderlane.cli.exits import exit_of_order
 from orderlane.cli.intent_lines import submit_lines
 from orderlane.cli.operator import Operator, pool_options
@@ -28,9 +28,6 @@ from orderlane.intents import (
     TimeInForce,
     decode_intent,
 )
-
-UNLIMITED = 2**53
-"""A backlog no stream reaches: who wants to get out of the market is not told to wait."""
 
 LONGEST_EXPIRY_SECONDS = 100 * 365 * 86_400
 
@@ -87,10 +84,9 @@ def wait_options(command: Decorated) -> Decorated:
 )
 @click.option(
     "--backlog-limit",
-    default=BACKLOG_LIMIT,
-    show_default=True,
     type=click.IntRange(1),
-    help="Add nothing at so many unfinished intents",
+    metavar="N",
+    help="Add nothing at so many unfinished intents of the exchange; the pool's own limits hold in any case",
 )
 @click.option(
     "--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Carried through to events (repeatable)"
@@ -102,7 +98,7 @@ def submit(
     context: click.Context,
     /,
     source: IO[bytes] | None,
-    backlog_limit: int,
+    backlog_limit: int | None,
     until: str | None,
     timeout_seconds: float,
     **fields: Any,
@@ -140,7 +136,6 @@ def cancel(
     Twice is one cancel; after one that failed, a new one is made. No backlog holds it back.
     """
     operator = context.ensure_object(Operator)
-    operator.backlog_limit = UNLIMITED
     submitted = _of_target(lambda: operator.client.cancel(intent_id, symbol=symbol))
     _finish(context, operator, submitted, until, timeout_seconds)
 
@@ -207,7 +202,6 @@ def cancel_all(
     No backlog holds it back.
     """
     operator = context.ensure_object(Operator)
-    operator.backlog_limit = UNLIMITED
     if (symbol is None) is not every_symbol:
         raise click.UsageError("give either --symbol SYMBOL or --every-symbol")
     wanted = {"exchange": operator.exchange, "account": operator.account}
