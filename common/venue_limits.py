@@ -48,6 +48,8 @@ class Operation(StrEnum):
     TIME = "time"
     REFERENCE_PRICE = "reference_price"
     """The mark price, or the top of the book, of one symbol."""
+    USER_STREAM = "user_stream"
+    """Opening an account's user stream."""
 
 
 class Limit(Struct, frozen=True):
@@ -132,6 +134,7 @@ BINANCE: Final = _venue(
         Operation.MARKETS: {"weight_1m": 20},
         Operation.TIME: {"weight_1m": 1},
         Operation.REFERENCE_PRICE: {"weight_1m": 2},
+        Operation.USER_STREAM: {"weight_1m": 2},  # userDataStream.subscribe.signature
     },
 )
 
@@ -159,6 +162,7 @@ BINANCE_USDM: Final = _venue(
         Operation.MARKETS: {"weight_1m": 1},
         Operation.TIME: {"weight_1m": 1},
         Operation.REFERENCE_PRICE: {"weight_1m": 2},
+        Operation.USER_STREAM: {"weight_1m": 1},  # listenKey
     },
 )
 
@@ -188,6 +192,7 @@ BYBIT: Final = _venue(
         Operation.MARKETS: {"requests": 1},
         Operation.TIME: {"requests": 1},
         Operation.REFERENCE_PRICE: {"requests": 1},
+        Operation.USER_STREAM: {"requests": 1},
     },
 )
 
@@ -226,6 +231,7 @@ OKX: Final = _venue(
         Operation.MARKETS: {"instruments": 1},
         Operation.TIME: {"times": 1},
         Operation.REFERENCE_PRICE: {"times": 1},
+        Operation.USER_STREAM: {"times": 1},
     },
     {
         Operation.PLACE: {"algo_orders": 1, "orders_account": 1},
@@ -257,6 +263,7 @@ KRAKEN: Final = _venue(
         Operation.MARKETS: {"public": 1},
         Operation.TIME: {"public": 1},
         Operation.REFERENCE_PRICE: {"public": 1},
+        Operation.USER_STREAM: {"counter": 1},  # GetWebSocketsToken
     },
 )
 

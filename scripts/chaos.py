@@ -1,7 +1,8 @@
 """Break a pool on purpose and judge what comes of it by the exchange's own books.
 
-Real processes, a real Redis and the paper exchange over real sockets, on this machine alone. The same seed breaks
-the same things.
+Real processes, a real Redis and the paper exchange over real sockets, on this machine alone. The same seed gives the
+same plan: the same intents, the same faults at the same points or after the same share of the intents, in the same
+order. Which request or which bytes a fault then meets depends on timing, as it does in the world.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.console import Console
@@ -17,8 +19,10 @@ from rich.console import Console
 from scripts.harness.chaos import clustered
 from scripts.harness.chaos.catalogue import SCENARIOS
 from scripts.harness.chaos.running import Outcome, run
-from scripts.harness.chaos.stage import Options
+from scripts.harness.chaos.terms import Options
 from scripts.harness.verdict import percentile
+
+MINUTES: Final = 1.0
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
@@ -35,16 +39,31 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
     return json.dumps(closing)
 
 
-def repeat_command(name: str, options: Options) -> str:
-    """The command that runs a scenario again as it was run."""
-    words = [
-        "scripts/chaos", name, "--seed", str(options.seed), "--intents", str(options.intents), "--workers",
-        str(options.workers), "--rate", f"{options.rate:g}",
-    ]  # fmt: skip
-    if name == "storm":
-        words += ["--minutes", f"{options.minutes:g}"]
-    words += ["--cluster"] if options.masters and SCENARIOS[name].replicas is None else []
-    return " ".join(words + (["--only", options.only] if options.only else []))
+def checked(names: Sequence[str], cluster: bool, only: str, minutes: float | None) -> None:
+    """Refuse what could not be done as it is asked for.
+
+    Raises:
+        click.UsageError: a scenario is unknown, would be left out, or has no use for an option that was given.
+    """
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown or not names:
+        which = f"no scenario is named {unknown[0]!r}" if unknown else "name a scenario, or --all, or --cut"
+        raise click.UsageError(f"{which}; there are: {', '.join(SCENARIOS)}")
+    for name in names:
+        scenario = SCENARIOS[name]
+        if cluster and scenario.one_redis:
+            raise click.UsageError(f"{name} is not played in a cluster: {scenario.one_redis}")
+        for option, given in (("only", bool(only)), ("minutes", minutes is not None)):
+            if given and option not in scenario.heeds:
+                heeding = [other for other, one in SCENARIOS.items() if option in one.heeds]
+                raise click.UsageError(
+                    f"{name} has no use for --{option}, which is for: {', '.join(heeding)}"
+                )
+        if only and not (scenario.cells and scenario.cells(only)):
+            raise click.UsageError(
+                f"{name} has no cell whose name begins with {only!r}; a cell is named work:point:behaviour, such as "
+                "place:place.begun:hangs"
+            )
 
 
 @click.command(help=__doc__)
@@ -57,16 +76,31 @@ def repeat_command(name: str, options: Options) -> str:
     is_flag=True,
     help="In a Redis Cluster of three masters; leaves out what breaks a single Redis.",
 )
-@click.option("--seed", default=1, show_default=True, help="The same seed breaks the same things.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="Draws the intents, the cells, and what is broken in which order; whom it meets is up to timing.",
+)
 @click.option("--intents", type=click.IntRange(1), help="How many intents; default: the scenario's own.")
 @click.option(
     "--workers", type=click.IntRange(1, 32), help="Workers for `binance`; default: the scenario's own."
 )
-@click.option("--minutes", default=1.0, show_default=True, help="How long `storm` lasts.")
 @click.option(
-    "--rate", type=float, help="Intents a second, 0: as fast as it goes; default: the scenario's own."
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help=f"How long `storm` lasts; default: {MINUTES:g}.",
 )
-@click.option("--only", default="", help="`death`, `zombie`: only these cells, as work:point:behaviour.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    help="Intents a second, 0: as fast as it goes; default: the scenario's own.",
+)
+@click.option(
+    "--only",
+    default="",
+    help="`death`, `zombie`: only cells whose name begins so, work:point:behaviour; with @account/COIN in that lane.",
+)
 @click.option(
     "--logs",
     type=click.Path(path_type=Path, file_okay=False),
@@ -77,7 +111,7 @@ def repeat_command(name: str, options: Options) -> str:
 )
 def main(
     names: tuple[str, ...], listing: bool, everything: bool, cut: bool, cluster: bool, seed: int, intents: int | None,
-    workers: int | None, minutes: float, rate: float | None, only: str, logs: Path | None, machine: bool,
+    workers: int | None, minutes: float | None, rate: float | None, only: str, logs: Path | None, machine: bool,
 ) -> None:  # fmt: skip
     """Run scenarios; exit code 1 if a guarantee did not hold."""
     if listing:
@@ -86,28 +120,31 @@ def main(
         return
     if everything or cut:
         names = tuple(name for name, scenario in SCENARIOS.items() if everything or scenario.cut_intents)
-    unknown = [name for name in names if name not in SCENARIOS]
-    if unknown or not names:
-        which = f"no scenario is named {unknown[0]!r}" if unknown else "name a scenario, or --all, or --cut"
-        raise click.UsageError(f"{which}; there are: {', '.join(SCENARIOS)}")
+        left_out = [name for name in names if cluster and SCENARIOS[name].one_redis]
+        click.echo(
+            "".join(f"{name}: left out: {SCENARIOS[name].one_redis}\n" for name in left_out),
+            err=True,
+            nl=False,
+        )
+        names = tuple(name for name in names if name not in left_out)
+    checked(names, cluster, only, minutes)
     console = Console(stderr=machine, width=None if Console().is_terminal else 160)
     outcomes = []
     for name in names:
         scenario = SCENARIOS[name]
-        if cluster and scenario.one_redis:
-            console.print(f"{name}: left out: {scenario.one_redis}", markup=False)
-            continue
         options = Options(
             seed=seed,
             intents=intents or (scenario.cut_intents if cut else scenario.intents),
             workers=workers or scenario.workers,
-            minutes=minutes,
+            minutes=minutes or MINUTES,
             rate=scenario.rate if rate is None else rate,
             only=only,
             masters=clustered.MASTERS if cluster or scenario.replicas is not None else 0,
             replicas=scenario.replicas or 0,
+            cluster=cluster and scenario.replicas is None,
+            uses=scenario.heeds,
         )
-        outcomes.append(run(name, options, console, repeat_command(name, options), logs))
+        outcomes.append(run(name, options, console, logs))
     if machine:
         print(as_json(outcomes), flush=True)
     sys.exit(0 if all(one.holds for one in outcomes) else 1)

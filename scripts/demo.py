@@ -25,6 +25,7 @@ from orderlane.connection import connect
 from orderlane.events import EventName, decode_event
 from orderlane.keys import EVENT_FIELD, Keys
 from scripts.harness.evidence import leaked_keys, read_appended, read_arrived, read_journal
+from scripts.harness.flooded import FLOOD_INTENTS, run_flooded
 from scripts.harness.processes import ROOT, LocalPool, PoolFailed
 from scripts.harness.producer import COINS
 from scripts.harness.verdict import Verdict, judge, percentile
@@ -34,6 +35,7 @@ EXCHANGES: Final = ("binance", "binance-spot")
 EXIT_FAILED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 MASTERS: Final = 3
+INTENTS: Final = 300
 STALL_SECONDS: Final = 60.0
 """Without any progress for this long the run counts as stuck."""
 
@@ -228,7 +230,9 @@ def keep(pool: LocalPool, console: Console) -> None:
 
 @click.command(help=__doc__)
 @click.option(
-    "--intents", default=300, show_default=True, type=click.IntRange(1, 1_000_000), help="How many to append."
+    "--intents",
+    type=click.IntRange(1, 1_000_000),
+    help=f"How many to append ({INTENTS}; with --flood, how many wait: {FLOOD_INTENTS}).",
 )
 @click.option(
     "--workers",
@@ -249,14 +253,33 @@ def keep(pool: LocalPool, console: Console) -> None:
     is_flag=True,
     help="On a Redis Cluster of three masters: each exchange on one of its own.",
 )
+@click.option(
+    "--flood",
+    is_flag=True,
+    help="What one account's flood does to the others: each phase without and with it, in one run.",
+)
 @click.option("--keep", "keep_running", is_flag=True, help="Leave the pool running afterwards, until Ctrl-C.")
-def main(intents: int, workers: int, seed: int, machine: bool, cluster: bool, keep_running: bool) -> None:
-    """Run it; exit code 1 if anything is lost, duplicated, out of lane order or unknown, 3 if it could not run."""
+def main(
+    intents: int | None,
+    workers: int,
+    seed: int,
+    machine: bool,
+    cluster: bool,
+    flood: bool,
+    keep_running: bool,
+) -> None:
+    """Run it; exit code 1 if anything is lost, duplicated, out of lane order or unknown (with --flood also: if others
+    wait too long), 3 if it could not run."""
     console = Console(stderr=machine)
-    console.print(
-        f"{intents} intents; workers: {workers} for binance, 1 for binance-spot; everything on this machine"
-    )
     try:
+        if flood:
+            if cluster or keep_running:
+                raise click.UsageError("--flood runs alone: leave out --cluster and --keep")
+            sys.exit(run_flooded(intents or FLOOD_INTENTS, workers, seed, console, machine=machine))
+        intents = intents or INTENTS
+        console.print(
+            f"{intents} intents; workers: {workers} for binance, 1 for binance-spot; everything on this machine"
+        )
         masters = MASTERS if cluster else 0
         with LocalPool(paper_options=("--seed", str(seed)), masters=masters) as pool:
             if cluster:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import redis
 
-from orderlane.events import EventName, decode_event
+from orderlane.events import EVENT_OF_STATUS, EventName, decode_event
 from orderlane.keys import EVENT_FIELD, KNOWN, Keys
 from orderlane.orders import Order, OrderStatus, Reason, decode_order
+from scripts.harness.content import Grid
+from scripts.harness.material import Appended, Arrived, Journalled, Step
 from scripts.harness.processes import LocalPool
-from scripts.harness.verdict import Appended, Arrived, Journalled
 
 PAGE: Final = 5_000
 SETTLED: Final = frozenset(
@@ -21,6 +23,8 @@ SETTLED: Final = frozenset(
     for status in OrderStatus
     if status not in (OrderStatus.QUEUED, OrderStatus.SUBMITTED, OrderStatus.UNKNOWN)
 )
+STATES: Final = frozenset({*EVENT_OF_STATUS.values(), EventName.ERROR, EventName.AMENDED})
+"""The events that report an order's state; the others are about its fills, its times, or no order at all."""
 
 
 def read_appended(record: Path) -> list[Appended]:
@@ -47,6 +51,7 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
     orders: dict[str, Order] = {}
     dead: dict[tuple[str, str], str] = {}
     duplicates: set[str] = set()
+    steps: list[Step] = []
     for exchange in exchanges:
         keys = Keys(exchange, pool)
         for key in scan(client, f"{keys.prefix_order}*"):
@@ -62,7 +67,23 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
             event = decode_event(entry, fields[EVENT_FIELD.encode()])
             if event.name is EventName.DUPLICATE:
                 duplicates.add(event.client_order_id)
-    return Journalled(orders=orders, dead=dead, duplicates=frozenset(duplicates))
+            elif event.name in STATES and event.client_order_id and event.to_status is not None:
+                steps.append(Step(event.client_order_id, event.from_status, event.to_status))
+    return Journalled(orders=orders, dead=dead, duplicates=frozenset(duplicates), steps=tuple(steps))
+
+
+def read_grids(pool: LocalPool) -> dict[tuple[str, str], Grid]:
+    """The steps of every symbol, as the exchange publishes them, by product and its own symbol."""
+    grids: dict[tuple[str, str], Grid] = {}
+    for product, path in (("spot", "/api/v3/exchangeInfo"), ("usdm", "/fapi/v1/exchangeInfo")):
+        for row in msgspec.json.decode(pool.ask_paper(path))["symbols"]:
+            filters = {one["filterType"]: one for one in row["filters"]}
+            lot = Decimal(filters["LOT_SIZE"]["stepSize"])
+            at_market = Decimal(filters.get("MARKET_LOT_SIZE", {}).get("stepSize", 0))
+            grids[product, row["symbol"]] = Grid(
+                lot, at_market or lot, Decimal(filters["PRICE_FILTER"]["tickSize"])
+            )
+    return grids
 
 
 def leaked_keys(client: redis.Redis) -> list[str]:

@@ -29,7 +29,7 @@ from orderlane.intents import (
     encode_intent,
 )
 from orderlane.keys import INTENT_FIELD, Keys
-from scripts.harness.verdict import Appended
+from scripts.harness.material import Appended
 
 ACCOUNTS: Final = ("main", "alt")
 SPOT_SHARE: Final = 0.25

@@ -6,12 +6,19 @@ Pure: it takes the list of appended entries, the exchange's audit log and the jo
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, PlaceOrder
+from orderlane.intents import AmendOrder, CancelAll, CancelOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus
+from scripts.harness.content import Grids, differences
+from scripts.harness.effects import unfounded, was_spared
+from scripts.harness.material import Appended, Arrived, Journalled, Names, Refused
+from scripts.harness.steps import gaps
+
+__all__ = ["Appended", "Arrived", "Journalled", "Refused", "Verdict", "judge", "latencies_ms", "percentile"]
 
 ON_THE_BOOKS = (
     OrderStatus.ACTIVE,
@@ -20,47 +27,13 @@ ON_THE_BOOKS = (
     OrderStatus.CANCELED,
     OrderStatus.EXPIRED,
 )
-REFUSED = (OrderStatus.REJECTED, OrderStatus.FAILED, OrderStatus.EXPIRED, OrderStatus.MERGED)
-
-
-class Appended(Struct, frozen=True):
-    """One entry a producer appended: its stream id, and its intent unless it was wrong on purpose beyond reading."""
-
-    exchange: str
-    entry: str
-    client_order_id: str = ""
-    intent: Intent | None = None
-
-
-class Arrived(Struct, frozen=True):
-    """One order-changing request in the exchange's audit log (`/paper/audit`)."""
-
-    sequence: int
-    at_us: int
-    product: str
-    account: str
-    symbol: str
-    kind: str
-    client_order_id: str
-    order_id: int
-    executed: bool
-    code: int = 0
-    message: str = ""
-
-
-class Journalled(Struct, frozen=True, kw_only=True):
-    """What the pool itself says at the end."""
-
-    orders: dict[str, Order]
-    """By client order id."""
-    dead: dict[tuple[str, str], str]
-    """(exchange, entry) -> reason code: two streams may give the same id in the same millisecond."""
-    duplicates: frozenset[str]
-    """Client order ids for which a second entry was recognised as a duplicate."""
+REFUSED = (OrderStatus.REJECTED, OrderStatus.FAILED, OrderStatus.EXPIRED)
+NO_GRIDS: Grids = MappingProxyType({})
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """The outcome of a run. `findings` tells, for each wrong outcome, what was seen."""
+    """The outcome of a run. `findings` tells, for each wrong outcome, what was seen. `mismatched`: records that claim
+    what the exchange's audit log, or their own events, do not bear out, and orders that are not what was asked for."""
 
     intents: int
     acknowledged: int
@@ -71,17 +44,29 @@ class Verdict(Struct, frozen=True, kw_only=True):
     lost: int
     duplicated: int
     out_of_order: int
+    mismatched: int
     reasons: dict[str, int]
     latencies_ms: tuple[float, ...]
     findings: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
-        return not (self.lost or self.duplicated or self.out_of_order)
+        return not (self.lost or self.duplicated or self.out_of_order or self.mismatched)
 
 
-def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Journalled) -> Verdict:
-    """Compare what was appended with what the exchange saw and what the journal says."""
+def judge(
+    appended: Sequence[Appended],
+    arrived: Sequence[Arrived],
+    journal: Journalled,
+    *,
+    grids: Grids = NO_GRIDS,
+    refused: Iterable[Refused] = (),
+) -> Verdict:
+    """Compare what was appended with what the exchange saw and what the journal says.
+
+    `grids`: the steps of the exchange's symbols; of others amounts and prices are not compared. `refused`: requests
+    that a fault at the exchange refused, which the audit log does not have.
+    """
     findings: list[str] = []
     placed = _executed_places(arrived)
     counts: Counter[str] = Counter()
@@ -92,7 +77,7 @@ def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Jou
         if ending in ("rejected", "failed", "unknown"):
             reasons[_reason_of(one, journal)] += 1
         if ending == "lost":
-            findings.append(f"lost: entry {one.entry} of {one.exchange} has no record, and is no dead letter")
+            findings.append(_lost(one, journal))
         elif _is_missing(one, journal, placed):
             counts["lost"] += 1
             findings.append(f"lost: {_name(one)} is on record as placed, but the exchange has no such order")
@@ -106,6 +91,16 @@ def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Jou
             counts["lost"] += 1
             status = order.status if order else "absent"
             findings.append(f"mismatch: the exchange has {client_order_id}, but its record is {status}")
+    apart = _merged_apart(journal.orders)
+    counts["lost"] += len(apart)
+    findings += apart
+    names = Names(appended, journal)
+    wrong = (
+        differences(names, arrived, journal, grids)
+        + unfounded(names, arrived, journal, refused)
+        + gaps(journal)
+    )
+    findings += [f"mismatched: {client_order_id}: {text}" for client_order_id, text in wrong]
     disorder = _out_of_order(_taken(appended, journal), arrived) + _before_their_targets(arrived)
     findings += disorder
     return Verdict(
@@ -118,10 +113,16 @@ def judge(appended: Sequence[Appended], arrived: Sequence[Arrived], journal: Jou
         lost=counts["lost"],
         duplicated=counts["duplicated"],
         out_of_order=len(disorder),
+        mismatched=len(wrong),
         reasons=dict(reasons.most_common()),
         latencies_ms=_latencies_ms(appended, placed),
         findings=tuple(findings),
     )
+
+
+def latencies_ms(appended: Sequence[Appended], arrived: Sequence[Arrived]) -> tuple[float, ...]:
+    """From the entry's own time (Redis clock) to the arrival at the exchange, for each of these that was placed."""
+    return _latencies_ms(appended, _executed_places(arrived))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -147,13 +148,36 @@ def _ending_of(one: Appended, journal: Journalled) -> str:
         return "lost"
     if order.entry != one.entry:
         return "failed" if one.client_order_id in journal.duplicates else "lost"
+    return _ending_on_record(order, journal)
+
+
+def _ending_on_record(order: Order, journal: Journalled) -> str:
+    """An intent that was merged into another ends as that one does."""
+    seen: set[str] = set()
+    while order.status is OrderStatus.MERGED:
+        survivor = journal.orders.get(order.merged_into.client_order_id) if order.merged_into else None
+        if survivor is None or survivor.client_order_id in seen:
+            return "lost"
+        seen.add(survivor.client_order_id)
+        order = survivor
     if order.status is OrderStatus.REJECTED:
         return "rejected"
     if order.status is OrderStatus.UNKNOWN:
         return "unknown"
     if order.status is OrderStatus.DONE or (order.status in ON_THE_BOOKS and order.exchange_order_id):
         return "acknowledged"
-    return "failed" if order.status in REFUSED else "lost"
+    return "failed" if order.status in REFUSED or was_spared(order) else "lost"
+
+
+def _lost(one: Appended, journal: Journalled) -> str:
+    order = journal.orders.get(one.client_order_id)
+    about = f" ({_name(one)})" if one.intent else ""
+    if order is None:
+        return f"lost: entry {one.entry} of {one.exchange}{about} has no record, and is no dead letter"
+    return (
+        f"lost: entry {one.entry} of {one.exchange}{about} has not ended: its record, of entry {order.entry}, is "
+        f"{order.status}"
+    )
 
 
 def _reason_of(one: Appended, journal: Journalled) -> str:
@@ -177,7 +201,27 @@ def _is_missing(one: Appended, journal: Journalled, placed: Mapping[str, object]
 
 
 def _admits_order(order: Order) -> bool:
-    return order.status in ON_THE_BOOKS or order.status is OrderStatus.UNKNOWN
+    """Whether the record says that an order came to the exchange, or may have."""
+    came_there = order.status in ON_THE_BOOKS and bool(order.exchange_order_id)
+    return came_there or order.status is OrderStatus.UNKNOWN
+
+
+def _merged_apart(orders: Mapping[str, Order]) -> list[str]:
+    """Intents on record as merged into an order that does not hold their amount, or that holds more than its parts."""
+    findings = []
+    for client_order_id, order in orders.items():
+        into = orders.get(order.merged_into.client_order_id) if order.merged_into else None
+        if into is not None and isinstance(order.intent, PlaceOrder):
+            holds = client_order_id in {one.client_order_id for one in into.absorbed}
+            findings += (
+                [] if holds else [f"mismatch: {client_order_id} is not part of what it is merged into"]
+            )
+        parts = [orders.get(one.client_order_id) for one in order.absorbed]
+        if any(part is not None and part.status is not OrderStatus.MERGED for part in parts):
+            findings.append(
+                f"mismatch: {client_order_id} holds amounts of intents that are not on record as merged"
+            )
+    return findings
 
 
 def _latencies_ms(appended: Sequence[Appended], placed: Mapping[str, Sequence[Arrived]]) -> tuple[float, ...]:

@@ -182,14 +182,23 @@ def test_every_listed_symbol_has_an_order_that_its_rules_take() -> None:
 
 def test_a_sample_belongs_to_the_innermost_frame_that_is_known() -> None:
     stack = "main (workers/exchange.py:1);run_place (workers/place.py:2);place (common/exchange/binance.py:3)"
-    assert part_of(f"{stack};request (aiohttp/client.py:4);isfuture (asyncio/futures.py:5)") == PARTS[1][0]
-    assert part_of(stack) == "adapter: call, headers, reply read and judged"
+    sent = f"{stack};send (common/exchange/http_connection.py:4)"
+    assert part_of(f"{sent};isfuture (asyncio/futures.py:5)") == "HTTP: connections, replies"
+    assert part_of(stack) == "adapter: call, reply judged, report"
     assert part_of("main (workers/exchange.py:1);run (uvloop/__init__.py:2)") == REST
+
+
+@pytest.mark.parametrize(("part", "files"), PARTS, ids=[part for part, _ in PARTS])
+def test_a_part_of_the_profile_names_files_that_there_are(part: str, files: tuple[str, ...]) -> None:
+    for name in files:
+        if name.startswith(("common/", "workers/", "orderlane/")):
+            assert part_of(f"main (workers/exchange.py:1);step ({name}:2)") == part
+            assert list(ROOT.glob(f"{name}*")), f"no file is called {name}…"
 
 
 def test_a_profile_shares_the_cost_of_an_intent_out() -> None:
     raw = [
-        "main (workers/exchange.py:1);request (aiohttp/client.py:4) 30",
+        "main (workers/exchange.py:1);feed (common/exchange/http_reply.py:4) 30",
         "main (workers/exchange.py:1);run (uvloop/__init__.py:2) 10",
         "wait (threading.py:1) 500",
     ]
@@ -197,7 +206,7 @@ def test_a_profile_shares_the_cost_of_an_intent_out() -> None:
     assert samples == 40
     assert [(one.share, one.microseconds) for one in shares] == [(0.75, 300.0), (0.25, 100.0)]
     text = profile_tables(Profile(400.0, 100.0, samples, shares, [("evalsha", 3.0, 90.0)]))
-    assert "| HTTP: aiohttp, yarl | 75.0% | 300 |" in text
+    assert "| HTTP: connections, replies | 75.0% | 300 |" in text
     assert "| evalsha | 3.00 | 90.0 |" in text
 
 

@@ -28,9 +28,10 @@ from scripts.harness.chaos.matrix import BEHAVIOURS, ROUTES, batches, cells, sam
 from scripts.harness.chaos.matrix import COINS as MATRIX_COINS
 from scripts.harness.chaos.redis_faults import known_to
 from scripts.harness.chaos.running import Outcome
-from scripts.harness.chaos.stage import Options, Stage
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import Options
+from scripts.harness.material import Appended
 from scripts.harness.processes import ROOT
-from scripts.harness.verdict import Appended
 
 KEYS = [
     "intents",
@@ -160,7 +161,8 @@ def test_the_closing_line_sums_up_every_run() -> None:
 
 def test_a_killed_harness_takes_every_process_with_it(tmp_path: Path) -> None:
     holder = (
-        "import sys, time\nfrom pathlib import Path\nfrom scripts.harness.chaos.stage import Options, Stage\n"
+        "import sys, time\nfrom pathlib import Path\nfrom scripts.harness.chaos.stage import Stage\n"
+        "from scripts.harness.chaos.terms import Options\n"
         "with Stage('test', Options(), Path(sys.argv[1])) as stage:\n"
         "    stage.start_scheduler(), stage.open_house(), print('open', flush=True), time.sleep(600)\n"
     )

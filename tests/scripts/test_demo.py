@@ -12,7 +12,9 @@ import pytest
 from orderlane.connection import connect
 from orderlane.keys import Keys
 from scripts.demo import EXCHANGES, POOL, start_producer, wait_until_ready
+from scripts.harness import flood
 from scripts.harness.evidence import leaked_keys, read_appended, read_arrived, read_journal
+from scripts.harness.flooded import wait_for_workers
 from scripts.harness.processes import ROOT, LocalPool
 from scripts.harness.verdict import judge
 
@@ -80,3 +82,22 @@ def test_nothing_is_lost_or_doubled_when_a_worker_is_killed_in_the_middle(tmp_pa
         assert verdict.unknown == 0
         assert leaked_keys(client) == []
         client.close()
+
+
+def test_a_flood_of_one_account_is_judged_and_measured_beside_the_others(tmp_path: Path) -> None:
+    config = tmp_path / "orderlane.yaml"
+    config.write_text(flood.CONFIG)
+    with LocalPool(tmp_path / "pool", config=config, paper_options=flood.PAPER_OPTIONS) as pool:
+        for number in (1, 2):
+            pool.start_worker(flood.EXCHANGE, number)
+        wait_for_workers(pool, 2)
+        outcome = flood.run_flood(pool, 400, 4.0, 1, lambda _: None)
+    verdict = outcome.verdict
+    assert verdict.findings == ()
+    assert verdict.holds
+    assert verdict.unknown == 0
+    assert outcome.waiting > len(flood.CALM), "the flood was gone before it could hold anybody back"
+    assert outcome.flood == 400
+    assert 0 < outcome.sent < 400
+    assert len(outcome.alone_ms) == int(4.0 * flood.CALM_RATE)
+    assert len(outcome.flooded_ms) == int(2.0 * flood.CALM_RATE)

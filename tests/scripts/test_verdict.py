@@ -1,12 +1,15 @@
 """The judge of demo and chaos must see what it is there to see."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from orderlane.intents import CancelOrder, OrderType, PlaceOrder, Side
-from orderlane.orders import Order, OrderStatus
-from scripts.harness.verdict import Appended, Arrived, Journalled, Verdict, judge
+from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, OrderType, PlaceOrder, Side
+from orderlane.orders import Absorbed, IntentReference, Order, OrderStatus, Reason
+from scripts.harness.content import Grid
+from scripts.harness.material import Appended, Arrived, Journalled, Refused, Step
+from scripts.harness.verdict import Verdict, judge
 
 PLACE = PlaceOrder(
     id="a", exchange="x", account="main", symbol="BTC/USDT", side=Side.BUY, type=OrderType.MARKET, amount=Decimal(1)
@@ -63,6 +66,36 @@ def test_an_order_the_exchange_has_and_the_record_denies_is_found() -> None:
     assert judge([one], [arrived(1)], on_record(one, status=OrderStatus.FAILED)).lost == 1
 
 
+def changed(journal: Journalled, name: str, **changes: object) -> Journalled:
+    order = msgspec.structs.replace(journal.orders[f"id-{name}"], **changes)
+    return msgspec.structs.replace(journal, orders=journal.orders | {f"id-{name}": order})
+
+
+def test_what_another_intent_ended_unsent_is_not_lost_unless_the_exchange_has_it() -> None:
+    one = appended("1-0")
+    why = Reason("cancelled_while_waiting", "cancelled by 'b' while it waited")
+    record = on_record(one, status=OrderStatus.CANCELED)
+    spared = changed(record, "a", exchange_order_id="", related="b", reason=why)
+    assert (judge([one], [], spared).lost, judge([one], [], spared).failed) == (0, 1)
+    assert judge([one], [arrived(1)], spared).lost == 1
+    assert judge([one], [], changed(spared, "a", reason=None)).lost == 1
+
+
+def test_what_is_merged_and_what_it_is_merged_into_name_each_other() -> None:
+    one, other = appended("1-0", "a"), appended("2-0", "b")
+    journal = changed(
+        on_record(one, other),
+        "b",
+        status=OrderStatus.MERGED,
+        exchange_order_id="",
+        merged_into=IntentReference("a", "id-a"),
+    )
+    whole = changed(journal, "a", absorbed=(Absorbed("b", "id-b", Decimal(1)),))
+    assert judge([one, other], [arrived(1)], whole).lost == 0
+    assert judge([one, other], [arrived(1)], journal).lost == 1
+    assert judge([one, other], [arrived(1)], changed(whole, "b", status=OrderStatus.FAILED)).lost == 1
+
+
 def test_two_placings_under_one_id_are_a_double() -> None:
     one = appended("1-0")
     assert judge([one], [arrived(1), arrived(2)], on_record(one)).duplicated == 1
@@ -100,3 +133,113 @@ def test_an_entry_that_repeats_an_id_is_not_taken_for_the_one_that_was_placed() 
     repeated, other, real = appended("1-0", "a"), appended("2-0", "b"), appended("3-0", "a")
     journal = on_record(other, real)
     assert judge([repeated, other, real], [arrived(1, "b"), arrived(2, "a")], journal).out_of_order == 0
+
+
+GRIDS = {("spot", "BTCUSDT"): Grid(Decimal("0.1"), Decimal("0.1"), Decimal("0.5"))}
+
+
+def asked_and_sent(intent: PlaceOrder, **sent: str) -> int:
+    """How many findings there are about an order of `intent` that was sent so."""
+    one = Appended("x", "1-0", "id-a", intent)
+    request = {"side": "BUY", "type": "MARKET", "quantity": "1"} | sent
+    return judge(
+        [one], [msgspec.structs.replace(arrived(1), **request)], on_record(one), grids=GRIDS
+    ).mismatched
+
+
+def test_an_order_that_is_not_what_was_asked_for_is_seen() -> None:
+    limit = msgspec.structs.replace(
+        PLACE, type=OrderType.LIMIT, price=Decimal("10.2"), amount=Decimal("1.17")
+    )
+    assert asked_and_sent(PLACE) == 0
+    assert asked_and_sent(PLACE, side="SELL") == 1
+    assert asked_and_sent(PLACE, type="LIMIT") == 1
+    assert asked_and_sent(PLACE, symbol="ETHUSDT") == 1
+    assert asked_and_sent(PLACE, account="alt") == 1
+    assert asked_and_sent(PLACE, quantity="2") > 0
+    assert asked_and_sent(limit, type="LIMIT", quantity="1.1", price="10") == 0
+    assert asked_and_sent(limit, type="LIMIT", quantity="1", price="10") > 0
+    assert asked_and_sent(limit, type="LIMIT", quantity="1.1", price="10.5") == 1
+
+
+def ordered(entry: str, name: str, intent: Intent, **changes: object) -> tuple[Appended, Journalled]:
+    one = Appended("x", entry, f"id-{name}", intent)
+    return one, changed(on_record(one), name, **changes)
+
+
+def together(*records: Journalled) -> Journalled:
+    orders = {name: order for journal in records for name, order in journal.orders.items()}
+    return Journalled(orders=orders, dead={}, duplicates=frozenset())
+
+
+def test_a_command_that_is_done_must_show_in_the_audit_log() -> None:
+    target = appended("1-0")
+    common: dict[str, Any] = {"exchange": "x", "account": "main", "symbol": "BTC/USDT"}
+    for command, kind in (
+        (CancelOrder(id="c", target="a", **common), "cancel"),
+        (AmendOrder(id="c", target="a", amount=Decimal(2), **common), "amend"),
+        (CancelAll(id="c", **common), "cancel_all"),
+    ):
+        one, record = ordered("2-0", "c", command, status=OrderStatus.DONE, exchange_order_id="")
+        journal = together(on_record(target), record)
+        done = msgspec.structs.replace(arrived(2, kind=kind), order_id=1)
+        assert judge([target, one], [arrived(1)], journal).mismatched == 1, kind
+        assert judge([target, one], [arrived(1), done], journal).mismatched == 0, kind
+
+
+def test_a_command_ended_by_a_lane_rule_needs_no_request_but_a_target_that_waited() -> None:
+    why = Reason("cancelled_while_waiting", "")
+    target, waited = ordered(
+        "1-0", "a", PLACE, status=OrderStatus.CANCELED, exchange_order_id="", related="c", reason=why
+    )
+    cancel = CancelOrder(id="c", exchange="x", account="main", symbol="BTC/USDT", target="a")
+    one, record = ordered("2-0", "c", cancel, status=OrderStatus.DONE, exchange_order_id="", reason=why)
+    assert judge([target, one], [], together(waited, record)).holds
+    assert judge([target, one], [arrived(1)], together(on_record(target), record)).mismatched == 1
+
+
+def test_a_refusal_must_be_the_exchange_s_own() -> None:
+    one, record = ordered(
+        "1-0", "a", PLACE, status=OrderStatus.REJECTED, exchange_order_id="", reason=Reason("-2010", "")
+    )
+    refusal = msgspec.structs.replace(arrived(1, executed=False), code=-2010)
+    assert judge([one], [], record).mismatched == 1
+    assert judge([one], [refusal], record).mismatched == 0
+    assert judge([one], [], record, refused=[Refused("main", "BTCUSDT", -2010)]).mismatched == 0
+    assert judge([one], [msgspec.structs.replace(refusal, code=-1013)], record).mismatched == 1
+
+
+def test_a_cancel_given_up_as_without_effect_that_the_exchange_carried_out_is_seen() -> None:
+    target = appended("1-0")
+    cancel = CancelOrder(id="c", exchange="x", account="main", symbol="BTC/USDT", target="a")
+    one, record = ordered("2-0", "c", cancel, status=OrderStatus.FAILED, reason=Reason("given_up", ""))
+    journal = together(on_record(target), record)
+    assert judge([target, one], [arrived(1)], journal).mismatched == 0
+    assert judge([target, one], [arrived(1), arrived(2, kind="cancel")], journal).mismatched == 1
+
+
+def test_an_effect_doubled_by_a_forgotten_merge_is_seen() -> None:
+    first, second = appended("1-0", "a"), appended("2-0", "b")
+    both = [
+        msgspec.structs.replace(arrived(1, "a"), side="BUY", type="MARKET", quantity="2"),
+        msgspec.structs.replace(arrived(2, "b"), side="BUY", type="MARKET", quantity="1"),
+    ]
+    verdict = judge([first, second], both, on_record(first, second), grids=GRIDS)
+    assert any("quantity" in line for line in verdict.findings)
+    assert not verdict.holds
+
+
+def test_events_must_lead_to_the_state_on_record_step_by_step() -> None:
+    one = appended("1-0")
+
+    def mismatched(*steps: tuple[OrderStatus | None, OrderStatus]) -> int:
+        told = tuple(Step("id-a", before, after) for before, after in steps)
+        return judge([one], [arrived(1)], msgspec.structs.replace(on_record(one), steps=told)).mismatched
+
+    queued, sent, filled = OrderStatus.QUEUED, OrderStatus.SUBMITTED, OrderStatus.FILLED
+    assert mismatched((queued, sent), (sent, filled)) == 0
+    assert mismatched((None, sent), (sent, filled), (filled, filled)) == 0
+    assert mismatched() == 1
+    assert mismatched((queued, sent)) == 1
+    assert mismatched((sent, filled)) == 1
+    assert mismatched((queued, filled)) == 1

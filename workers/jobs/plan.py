@@ -14,6 +14,8 @@ MARKETS_PERIOD_SECONDS: Final = 60
 TRIMMING_PERIOD_SECONDS: Final = 60
 """The shortest retention that can be configured."""
 SWEEP_PERIOD_SECONDS: Final = 10
+BACKLOG_PERIOD_SECONDS: Final = 10
+"""How often `system.backlog` is published while there is something to tell."""
 
 RUN_SHARE: Final = 0.8
 LOCK_SHARE: Final = 0.9
@@ -29,6 +31,7 @@ class JobName(StrEnum):
     MARKETS = "market_refresh"
     TRIMMING = "trimming"
     SWEEP = "sweep"
+    BACKLOG = "backlog"
 
 
 class JobPlan(Struct, frozen=True):
@@ -55,5 +58,6 @@ def job_plans(section: SchedulerSection) -> dict[JobName, JobPlan]:
         JobName.MARKETS: MARKETS_PERIOD_SECONDS,
         JobName.TRIMMING: TRIMMING_PERIOD_SECONDS,
         JobName.SWEEP: SWEEP_PERIOD_SECONDS,
+        JobName.BACKLOG: BACKLOG_PERIOD_SECONDS,
     }
     return {name: JobPlan(name, period) for name, period in periods.items()}

@@ -25,6 +25,7 @@ from rq.serializers import JSONSerializer
 from common.config import Settings
 from common.telemetry import start_telemetry
 from workers.jobs import tasks
+from workers.jobs.backlog import tell_backlog
 from workers.jobs.configured import configured
 from workers.jobs.loop_thread import LoopThread
 from workers.jobs.market_refresh import refresh_markets
@@ -44,6 +45,7 @@ BODIES: Final[Mapping[JobName, Body]] = MappingProxyType(
         JobName.MARKETS: refresh_markets,
         JobName.TRIMMING: trim,
         JobName.SWEEP: sweep,
+        JobName.BACKLOG: tell_backlog,
     }
 )
 WORKER_TTL_SECONDS: Final = 30

@@ -43,6 +43,6 @@ def steps(conditions: Conditions) -> dict[int, Callable[[], Result]]:
         9: partial(footprint.start_time, times(5, 1)),
         10: partial(syncing.synced, times(5, 1), with_changes=not quick),
         11: partial(
-            growth.grown, times(3, 1), 1_000 if quick else 4_000, FINISHED_QUICK if quick else FINISHED
+            growth.grown, times(2, 1), 1_000 if quick else 4_000, FINISHED_QUICK if quick else FINISHED
         ),
     }

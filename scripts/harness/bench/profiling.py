@@ -28,16 +28,23 @@ STARTED: Final = 500
 REST: Final = "event loop: uvloop, sockets, tasks switched"
 PARTS: Final = (
     (REST, ("workers/exchange.py",)),  # its main function runs the loop
-    ("HTTP: aiohttp, yarl", ("aiohttp/", "yarl/", "multidict/", "asyncio/streams.py", "asyncio/timeouts.py")),
-    ("ccxt: request built and signed", ("ccxt/", "hmac.py", "hashlib.py", "urllib/parse.py")),
-    ("adapter: call, headers, reply read and judged", ("common/exchange/",)),
-    ("redis-py: commands packed, sent, replies parsed", ("redis/", "hiredis/", "async_timeout/")),
-    ("script batches", ("common/redis.py", "common/scripts.py")),
+    ("HTTP: connections, replies", ("common/exchange/http_", "httptools/", "aiohappyeyeballs/")),
+    (
+        "request written and signed",
+        ("common/exchange/binance_requests.py", "hmac.py", "hashlib.py", "ccxt/", "urllib/parse.py"),
+    ),
+    ("adapter: call, reply judged, report", ("common/exchange/",)),
+    (
+        "Redis: scripts packed, written, replies handed out",
+        ("common/redis.py", "common/pipeline.py", "common/scripts.py", "hiredis/"),
+    ),
+    ("Redis: sleeping and waking", ("common/bell.py",)),
+    ("Redis: connections made, by redis-py", ("common/own_connection.py", "redis/")),
     (
         "journal: records and events as JSON",
-        ("common/journal.py", "orderlane/events.py", "orderlane/orders.py"),
+        ("common/journal.py", "common/lane_queue.py", "orderlane/events.py", "orderlane/orders.py"),
     ),
-    ("intent: decoded, encoded, checked", ("orderlane/intents.py",)),
+    ("intent: decoded, encoded, checked", ("orderlane/intents.py", "orderlane/repeated_keys.py")),
     ("client order id", ("orderlane/identity.py", "base64.py")),
     (
         "normaliser and market rules",

@@ -6,6 +6,8 @@ import http.client
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,11 +61,25 @@ def shape_for(site: Site, lanes: int) -> Shape:
     return Shape(symbols=symbols, accounts=lanes // symbols, paper=site.paper, delay_ms=site.delay_ms)
 
 
+@contextmanager
+def first_on_path(folder: Path | None) -> Iterator[None]:
+    """Programs are looked for in `folder` first, inside the `with`; without one nothing changes."""
+    before = os.environ.get("PATH", os.defpath)
+    if folder is not None:
+        os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
 class Stage:
     """Redis, the exchange, and the configuration of a pool on them. Leaving the context ends every process."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, redis_folder: Path | None = None) -> None:
+        """`redis_folder`: where the `redis-server` of this stage is; without one, the first that is found."""
         self.shape = shape
+        self._redis_folder = redis_folder
         self.keys = Keys(EXCHANGE, POOL)
         self.accounts = [f"a{number:03d}" for number in range(shape.accounts)]
         pick = listed_instruments if shape.paper else instruments
@@ -76,7 +92,8 @@ class Stage:
 
     def __enter__(self) -> Self:
         try:
-            self.redis_server.start()
+            with first_on_path(self._redis_folder):
+                self.redis_server.start()
             self.redis: redis.Redis = connect(self.redis_server.url, socket_timeout_seconds=60)
             self.exchange = self._start_exchange()
             self._write_configuration()

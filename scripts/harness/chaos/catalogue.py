@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from scripts.harness.chaos import (
     crowds,
     death,
     failover,
+    forgetful,
     full_disk,
     fuzz,
     network,
@@ -21,7 +22,9 @@ from scripts.harness.chaos import (
     storm,
     zombie,
 )
-from scripts.harness.chaos.stage import DEFAULT, QUICK, Stage, Timing
+from scripts.harness.chaos.matrix import Cell, cells
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import DEFAULT, QUICK, Timing
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -36,6 +39,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
     cut_intents: int = 0
     replicas: int | None = None
     """In a cluster only, each of whose masters has so many."""
+    heeds: frozenset[str] = frozenset()
+    """Of the options that not every scenario has a use for, those that this one has."""
+    cells: Callable[[str], Sequence[Cell]] | None = None
+    """What `--only` chooses from."""
     one_redis: str = ""
     """Why it is not played in a cluster; empty: it is."""
 
@@ -52,6 +59,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         timing=death.TIMING,
         intents=100_000,
         workers=death.CREW,
+        heeds=frozenset({"only"}),
+        cells=cells,
         rate=0,
         cut_intents=60,
     ),
@@ -68,8 +77,16 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         timing=zombie.TIMING,
         intents=100_000,
         workers=6,
+        heeds=frozenset({"only"}),
+        cells=zombie.cells_of,
         rate=0,
         cut_intents=24,
+    ),
+    "zombie-process": Scenario(
+        summary="SIGSTOP for longer than the lease at the points of no single intent",
+        play=crowds.play_process_stops,
+        intents=200,
+        workers=4,
     ),
     "schedulers": Scenario(
         summary="three schedulers, one killed and replaced: no periodic job is doubled",
@@ -94,6 +111,26 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         play=redis_faults.play_tail_lost,
         timing=DOUBTFUL,
         cut_intents=100,
+        one_redis=ONE,
+    ),
+    "redis-forgets": Scenario(
+        summary="Redis killed, the end of its file gone, and back at once: workers go on by leases that still live",
+        play=forgetful.play_back_at_once,
+        timing=forgetful.TIMING,
+        intents=320,
+        workers=2,
+        rate=0,
+        cut_intents=96,
+        one_redis=ONE,
+    ),
+    "clock-back": Scenario(
+        summary="the clock set back, stream ids ahead of it, and Redis killed with the end of its file gone",
+        play=forgetful.play_clock_set_back,
+        timing=forgetful.TIMING,
+        intents=160,
+        workers=2,
+        rate=0,
+        cut_intents=96,
         one_redis=ONE,
     ),
     "redis-failover": Scenario(
@@ -155,17 +192,26 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         play=network.play_network,
         cut_intents=100,
     ),
+    "late": Scenario(
+        summary="the exchange executes requests after their sender gave up waiting, within the receive window",
+        play=network.play_late,
+        cut_intents=100,
+    ),
     "names": Scenario(
         summary="replies lost, then no name resolves: accepted orders can't be asked for",
         play=network.play_names,
     ),
     "tls": Scenario(summary="the exchange shows a certificate that nobody trusts", play=network.play_tls),
     "storm": Scenario(
-        summary="all of it at random for --minutes at --rate, with 2 schedulers, workers joining and leaving",
+        summary="at random for --minutes at --rate: workers killed, stopped, paused, blocked, joining; Redis "
+        "killed, stalled, full, without its tail, by another password, with a foreign value, scripts flushed, its link "
+        "bad; the exchange and its network misbehaving; schedulers killed. Not in it: failover, full disk, cluster, "
+        "names, TLS, wrong clocks",
         play=storm.play,
         timing=DOUBTFUL,
         workers=4,
         rate=15.0,
+        heeds=frozenset({"minutes"}),
         one_redis=ONE,
     ),
     "fuzz": Scenario(

@@ -4,41 +4,60 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from common.failpoints import POINTS, Arm
 from scripts.harness.chaos.judging import Fault
 from scripts.harness.chaos.matrix import ACCOUNTS
 from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.wakers import STAND_STILL_SECONDS, Wakers
 
 EXCHANGE_TROUBLE: Final = ("drop_after", "error_after", "error_before", "cut_body", "reset_before")
 TROUBLE_SHARE: Final = 0.03
 RELEASES: Final = 3
 MARKET_MOVES: Final = 8
-RARE: Final = ("reap.done", "sync.asked", "sync.noted")
+RARE: Final = ("reap.done",)
 """Points that a process reaches seldom: struck the first time."""
 
 
 def play_process_points(stage: Stage) -> None:
     """Load from the usual plan, an exchange that misbehaves now and then, and death at the points that belong to no
     single intent, each reached twice by different processes."""
+    points = _arm(stage, "kill")
+    _live_through(stage)
+    _tell(stage, points, "deaths", "SIGKILL")
+
+
+def play_process_stops(stage: Stage) -> None:
+    """The same with SIGSTOP, and SIGCONT once the lease has long ended."""
+    points = _arm(stage, "stop")
+    with Wakers(stage):
+        _live_through(stage)
+        time.sleep(STAND_STILL_SECONDS)
+    _tell(stage, points, "stops", "SIGSTOP")
+
+
+def _arm(stage: Stage, action: Literal["kill", "stop"]) -> list[str]:
     for fault in EXCHANGE_TROUBLE:
         stage.exchange_fault(route="/order$", fault=fault, probability=TROUBLE_SHARE / len(EXCHANGE_TROUBLE))
     points = [name for name, point in POINTS.items() if "process" in point.drives]
+    seldom = (*RARE, *(name for name in points if name.startswith(("release", "sync"))))
     stage.arms += [
         Arm(
             point=name,
-            action="kill",
+            action=action,
             token=name,
             times=2,
-            at=1 if name in RARE else stage.random.randint(1, 4),
+            at=1 if name in seldom else stage.random.randint(1, 4),
         )
         for name in points
-        if not name.startswith("release")
     ]
-    stage.arms += [
-        Arm(point=name, action="kill", token=name, times=2) for name in points if name.startswith("release")
-    ]
+    return points
+
+
+def _live_through(stage: Stage) -> None:
+    """Workers that leave and join, a scheduler that syncs, a market that moves."""
     stage.open_house()
     scheduler = stage.start_scheduler()
     stage.submitter.begin(stage.plan())
@@ -56,11 +75,15 @@ def play_process_points(stage: Stage) -> None:
         stage.move_market()
     stage.settle()
     scheduler.stop()
+
+
+def _tell(stage: Stage, points: Sequence[str], what: str, name: str) -> None:
     struck = stage.tokens_struck()
-    stage.faults += [Fault(one.at_ms, f"SIGKILL of {one.pid} at {one.point}") for one in struck.values()]
+    if name == "SIGKILL":
+        stage.faults += [Fault(one.at_ms, f"{name} of {one.pid} at {one.point}") for one in struck.values()]
     reached = {one.point for one in struck.values()}
     missed = ", ".join(sorted(set(points) - reached))
-    stage.notes.append(f"{len(struck)} deaths at {len(reached)} points; not reached: {missed or 'none'}")
+    stage.notes.append(f"{len(struck)} {what} at {len(reached)} points; not reached: {missed or 'none'}")
 
 
 SCHEDULERS: Final = 3

@@ -23,7 +23,8 @@ from scripts.harness.chaos.matrix import (
     sample,
     seats,
 )
-from scripts.harness.chaos.stage import QUICK, Stage, Timing
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import QUICK, Timing
 
 CREW: Final = 6
 """Workers for `binance`, each with one lane: so that only the intent in question dies with its worker."""
@@ -47,7 +48,7 @@ class DeathMatrix:
         stage = self.stage
         prices = stage.prices(COINS)
         for batch in batches(self.cells):
-            seated = seats(batch, len(self.seats), prices, stage.options.seed)
+            seated = seats(batch, len(self.seats), prices, stage.options.seed, stage.options.only)
             self.seats += seated
             if not self._run(seated):
                 break
@@ -63,27 +64,24 @@ class DeathMatrix:
                 return False
             self._dismiss()
         stage.arms[:] = [
-            Arm(point=seat.cell.point, action="kill", token=f"cell-{seat.number}", about=(self._about(seat),))
+            Arm(point=seat.cell.point, action="kill", token=f"cell-{seat.number}", about=(seat.about,))
             for seat in seated
         ]
         self._break_exchange(seated)
+        stage.submitter.submit_now(intent for seat in seated if seat.waits for intent in seat.intents)
         self._staff(stage.options.workers)
-        stage.submitter.submit_now(intent for seat in seated for intent in (seat.subject, seat.follower))
+        stage.submitter.submit_now(intent for seat in seated if not seat.waits for intent in seat.intents)
         ended = stage.drain()
         stage.arms.clear()
         self._dismiss()
         self._count_faults()
         return ended
 
-    @staticmethod
-    def _about(seat: Seat) -> str:
-        """An entry not yet decoded is known by its lane, where the subject is first."""
-        return seat.lane if seat.cell.point == "lane.taken" else seat.subject.id
-
     def _break_exchange(self, seated: Sequence[Seat]) -> None:
         for seat in seated:
-            if seat.fault is not None:
-                self.stage.exchange_fault(**seat.fault)
+            fault = seat.fault(self.stage.timing)
+            if fault is not None:
+                self.stage.exchange_fault(**fault)
         unread = Counter(seat.cell.kind for seat in seated if seat.cell.behaviour == "reset_unread")
         for kind, count in unread.items():
             self.stage.exchange_fault(route=ROUTES[kind], fault="reset_before_read", count=count)
@@ -132,13 +130,9 @@ class DeathMatrix:
         point, empty where the cell was not run."""
         shown: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         for seat in self.seats:
-            wrong = any(
-                _name(one) in ruling.wrong for one in (seat.setup, seat.subject, seat.follower) if one
-            )
+            wrong = any(_name(one) in ruling.wrong for one in (seat.setup, *seat.intents) if one)
             if wrong:
-                self.stage.notes.append(
-                    f"wrong: scripts/chaos death --seed {self.stage.options.seed} --only {seat.cell.name}"
-                )
+                self.stage.notes.append(f"wrong: {self.stage.repeat(seat.name)}")
             mark = "[red]WRONG[/red]" if wrong else "ok" if seat.number in self.struck else "."
             shown[seat.cell.kind, seat.cell.point][seat.cell.behaviour] = mark
         table = Table(title="SIGKILL at each point, for each behaviour of the exchange", title_justify="left")

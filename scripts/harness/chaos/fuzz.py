@@ -17,8 +17,8 @@ from scripts.harness.chaos.judging import EXCHANGES, POOL
 from scripts.harness.chaos.replies import ReplyFuzzer
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.evidence import stream
+from scripts.harness.material import Appended
 from scripts.harness.producer import Plan
-from scripts.harness.verdict import Appended
 
 BATCH: Final = 500
 BACKLOG: Final = 4_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from orderlane.events import decode_event
 from orderlane.keys import EVENT_FIELD, Keys
+from orderlane.orders import OrderStatus
 from scripts.harness.chaos.books import mismatches, read_books
-from scripts.harness.evidence import leaked_keys, read_arrived, read_journal, stream
+from scripts.harness.evidence import leaked_keys, read_arrived, read_grids, read_journal, stream
+from scripts.harness.material import Appended, Arrived, Journalled, Refused
 from scripts.harness.processes import LocalPool
-from scripts.harness.verdict import Appended, Arrived, Journalled, Verdict, judge
+from scripts.harness.verdict import Verdict, judge
 
 POOL: Final = "orderlane"
 EXCHANGES: Final = ("binance", "binance-spot")
@@ -38,45 +40,62 @@ class Ruling(Struct, frozen=True, kw_only=True):
     leaked: int
     findings: tuple[str, ...]
     wrong: tuple[str, ...]
-    """Client order ids of the intents whose outcome is wrong."""
+    """Client order ids of the intents whose outcome is wrong; of what is no intent, its entry."""
     journal: Journalled
     arrived: list[Arrived]
 
     @property
     def holds(self) -> bool:
-        return self.verdict.holds and not (self.stuck or self.mismatched or self.leaked or self.findings)
+        wrong = self.stuck or self.mismatched or self.leaked or self.findings or self.verdict.unknown
+        return self.verdict.holds and not wrong
 
 
 def rule(
-    pool: LocalPool, client: redis.Redis, appended: Sequence[Appended], resent: Collection[str] = ()
+    pool: LocalPool,
+    client: redis.Redis,
+    appended: Sequence[Appended],
+    resent: Collection[str] = (),
+    refused: Sequence[Refused] = (),
 ) -> Ruling:
     """Judge a pool whose workers have stopped. `resent`: client order ids whose entry is not their first, so that it
-    says nothing of their place in the lane."""
-    arrived, journal = read_arrived(pool), read_journal(client, POOL, EXCHANGES)
-    verdict = _without_order_of(resent, judge(appended, arrived, journal))
+    says nothing of their place in the lane. `refused`: what faults at the exchange refused in its name."""
+    arrived, journal, grids = read_arrived(pool), read_journal(client, POOL, EXCHANGES), read_grids(pool)
+    verdict = _without_order_of(resent, judge(appended, arrived, journal, grids=grids, refused=refused))
     verdict = _waiting_is_not_lost(
         verdict, [one for name in EXCHANGES for one in _behind_parked(client, Keys(name, POOL))]
     )
-    different = mismatches(journal.orders, read_books(pool.ask_paper("/paper/orders")))
+    different = mismatches(journal.orders, read_books(pool.ask_paper("/paper/orders")), grids)
     stuck = [line for exchange in EXCHANGES for line in _left_over(client, Keys(exchange, POOL))]
     leaked = leaked_keys(client)
     findings = [
         *verdict.findings,
         *(f"mismatched: {name}: {text}" for name, text in different.items()),
+        *_unknown(journal),
         *stuck,
         *(f"leaked: key {name}" for name in leaked),
     ]
-    known = {one.client_order_id for one in appended if one.client_order_id}
+    known = {one.client_order_id or one.entry for one in appended}
+    told = "\n".join(findings)
     return Ruling(
         verdict=verdict,
         stuck=len(stuck),
-        mismatched=len(different),
+        mismatched=len(different) + verdict.mismatched,
         leaked=len(leaked),
         findings=tuple(findings),
-        wrong=tuple(name for name in known if any(name in line for line in findings)),
+        wrong=tuple(sorted(name for name in known if name in told)),
         journal=journal,
         arrived=arrived,
     )
+
+
+def _unknown(journal: Journalled) -> list[str]:
+    """Orders of which the pool does not know what became, though the paper exchange answers whoever asks."""
+    return [
+        f"unknown: {name} is UNKNOWN at the end ({order.reason.code if order.reason else 'no reason'}), "
+        "and the exchange could have been asked"
+        for name, order in journal.orders.items()
+        if order.status is OrderStatus.UNKNOWN
+    ]
 
 
 def _without_order_of(resent: Collection[str], verdict: Verdict) -> Verdict:
@@ -144,10 +163,15 @@ def _entry_in(waiting: bytes) -> str:
     return f"{text[1 : 1 + length]}-{text[2 + length :]}"
 
 
-def story(client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault]) -> list[str]:
-    """All that is known of one intent, by its client order id: its record, events, requests, and the faults around."""
+def story(
+    client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault], appended: Sequence[Appended]
+) -> list[str]:
+    """All that is known of one intent, by its client order id (or by its entry, where it is none): its entries, record,
+    events, requests, and the faults around."""
     lines: list[tuple[int, str]] = []
+    entries = {one.entry: one for one in appended if name in (one.client_order_id, one.entry)}
     for exchange in EXCHANGES:
+        lines += _story_of_entries(client, Keys(exchange, POOL), entries)
         for entry, fields in stream(client, Keys(exchange, POOL).events):
             event = decode_event(entry, fields[EVENT_FIELD.encode()])
             if event.client_order_id == name:
@@ -171,3 +195,21 @@ def story(client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault
         f"record: {order.status} version {order.version}, intent {order.intent}" if order else "no record"
     ]
     return head + [f"{at_ms} {text}" for at_ms, text in sorted(lines)]
+
+
+def _story_of_entries(
+    client: redis.Redis, keys: Keys, entries: Mapping[str, Appended]
+) -> Iterator[tuple[int, str]]:
+    """What is left of these entries in Redis, and when they were appended."""
+    waiting = {_entry_in(one): one.partition(b"\0")[0].decode() for one in _members(client, keys.waiting)}
+    dead = {fields[b"entry"].decode(): fields for _, fields in stream(client, keys.dead)}
+    for entry, one in entries.items():
+        if one.exchange != keys.exchange:
+            continue
+        found: Any = client.xrange(keys.intents, entry, entry)
+        where = "is still in the stream" if found else "is no longer in the stream"
+        where += f" and waits in the lane {waiting[entry]}" if entry in waiting else ""
+        asked = f": {one.intent}" if one.intent is not None else ""
+        yield int(entry.partition("-")[0]), f"entry {entry} of {keys.exchange} {where}{asked}"
+        if entry in dead:
+            yield int(dead[entry].get(b"at", b"0")), f"dead letter {dead[entry][b'reason'].decode()}"

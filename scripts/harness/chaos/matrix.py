@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from common.failpoints import POINTS
@@ -20,6 +21,7 @@ from orderlane.intents import (
     Side,
     TimeInForce,
 )
+from scripts.harness.chaos.terms import Timing
 
 ROUTES: Final = {
     "place": "^POST /fapi/v1/order$",
@@ -27,10 +29,17 @@ ROUTES: Final = {
     "cancel": "^DELETE /fapi/v1/order$",
     "amend": "^PUT /fapi/v1/order$",
     "replace": "^POST /api/v3/order$",
+    "replaces": "^POST /fapi/v1/order$",
     "cancel_all": "^DELETE /fapi/v1/allOpenOrders$",
+    "think": "^POST /fapi/v1/order$",
 }
-"""Kind of work -> the request that the exchange's behaviour strikes. `replace` runs on spot, the others on USDⓈ-M. A
-`stop` is placed like any order, and kept by the exchange in a book of its own."""
+"""Kind of work -> the request that the exchange's behaviour strikes. `replace`, an amend where the venue has none, runs
+on spot, the others on USDⓈ-M. `replaces` is a place in the stead of an order, and passes the same points. A `stop` is
+placed like any order, and kept by the exchange in a book of its own. `think` is a lane of which the rules make less
+than was asked for; what is struck is the request that is left."""
+
+DRIVEN_LIKE: Final = {"stop": "place", "replaces": "replace"}
+"""Kinds of work that pass the points of another one."""
 
 REJECTIONS: Final = {
     "place": '{"code":-2019,"msg":"Margin is insufficient."}',
@@ -38,7 +47,9 @@ REJECTIONS: Final = {
     "cancel": '{"code":-2011,"msg":"Unknown order sent."}',
     "amend": '{"code":-1111,"msg":"Precision is over the maximum defined for this asset."}',
     "replace": '{"code":-2010,"msg":"Account has insufficient balance for requested action."}',
+    "replaces": '{"code":-2019,"msg":"Margin is insufficient."}',
     "cancel_all": '{"code":-1121,"msg":"Invalid symbol."}',
+    "think": '{"code":-2019,"msg":"Margin is insufficient."}',
 }
 
 BEHAVIOURS: Final[Mapping[str, Mapping[str, Any] | None]] = {
@@ -52,8 +63,10 @@ BEHAVIOURS: Final[Mapping[str, Mapping[str, Any] | None]] = {
     "429": {"fault": "429"},
     "hangs_executed": {"fault": "hang", "executed": True},
     "hangs": {"fault": "hang", "executed": False},
+    "late": {"fault": "delay"},
 }
-"""What the exchange does with the request, as a fault rule of the paper exchange; None: what it is there for."""
+"""What the exchange does with the request, as a fault rule of the paper exchange; None: what it is there for. `late`:
+it is executed when its sender has given up waiting, and within the receive window."""
 
 SHARED: Final = ("reset_unread", "429")
 """Behaviours that strike whatever is under way beside: their cells run among themselves."""
@@ -79,8 +92,8 @@ class Cell(Struct, frozen=True):
 
 
 class Seat(Struct, frozen=True):
-    """A cell in its lane, with the intents that play it: what must be there first, the one that dies, and one more
-    behind it in the lane."""
+    """A cell in its lane, with the intents that play it: what must be there first, the one that dies, what the rules
+    do something about together with it, and one more behind it in the lane."""
 
     cell: Cell
     number: int
@@ -88,6 +101,7 @@ class Seat(Struct, frozen=True):
     coin: str
     setup: Intent | None
     subject: Intent
+    company: tuple[Intent, ...]
     follower: Intent
 
     @property
@@ -95,7 +109,26 @@ class Seat(Struct, frozen=True):
         return self.subject.lane
 
     @property
-    def fault(self) -> dict[str, Any] | None:
+    def intents(self) -> tuple[Intent, ...]:
+        """What is submitted when the stage is set."""
+        return self.subject, *self.company, self.follower
+
+    @property
+    def waits(self) -> bool:
+        """Whether its intents must wait in their lane together before a worker takes it."""
+        return bool(self.company)
+
+    @property
+    def name(self) -> str:
+        """The cell and its lane, as `--only` takes them."""
+        return f"{self.cell.name}@{self.account}/{self.coin}"
+
+    @property
+    def about(self) -> str:
+        """How the point knows that this cell is meant: by its lane, where no entry of it is decoded."""
+        return self.lane if self.cell.point.startswith(("lane.taken", "think.")) else self.subject.id
+
+    def fault(self, timing: Timing) -> dict[str, Any] | None:
         """The rule for the paper exchange that strikes this cell's request alone."""
         behaviour = BEHAVIOURS[self.cell.behaviour]
         if behaviour is None or self.cell.behaviour == "reset_unread":
@@ -104,16 +137,20 @@ class Seat(Struct, frozen=True):
             "route": ROUTES[self.cell.kind], "count": 1, "account": self.account, "symbol": f"{self.coin}USDT",
             **behaviour,
         }  # fmt: skip
+        if self.cell.behaviour == "late":
+            rule["delay_ms"] = (timing.request_timeout_ms + timing.receive_window_ms) // 2
         return rule | ({"body": REJECTIONS[self.cell.kind]} if self.cell.behaviour == "rejects" else {})
 
 
 def cells(only: str = "") -> list[Cell]:
-    """Every cell of the matrix in whose name (`work:point:behaviour`) one of the parts begins with `only`."""
+    """Every cell of the matrix in whose name (`work:point:behaviour`) one of the parts begins with `only`, of which the
+    lane after `@` is no part."""
+    only = only.partition("@")[0]
     every = [
         Cell(kind, name, behaviour)
         for kind in ROUTES
         for name, point in POINTS.items()
-        if {"place" if kind == "stop" else kind, "any"} & set(point.drives)
+        if {DRIVEN_LIKE.get(kind, kind), "any"} & set(point.drives)
         for behaviour in BEHAVIOURS
     ]
     return [cell for cell in every if f":{only}" in f":{cell.name}"]
@@ -157,16 +194,25 @@ def batches(chosen: Sequence[Cell]) -> list[list[Cell]]:
     return packed
 
 
-def seats(batch: Sequence[Cell], first: int, prices: Mapping[str, Decimal], seed: int) -> list[Seat]:
-    """The cells of one batch, each on a lane of its own; `first` numbers them through the run."""
+def seats(
+    batch: Sequence[Cell], first: int, prices: Mapping[str, Decimal], seed: int, only: str = ""
+) -> list[Seat]:
+    """The cells of one batch, each on a lane of its own: the first on that of `only`, if it names one. `first` numbers
+    them through the run. What a cell does depends on its name, its lane and the seed alone."""
+    wanted = only.partition("@")[2].partition("/")
+    shift = 0
+    if wanted[0] in ACCOUNTS and wanted[2] in COINS:
+        shift = ACCOUNTS.index(wanted[0]) * len(COINS) + COINS.index(wanted[2])
     taken = {"binance": 0, "binance-spot": 0}
     seated = []
     for number, cell in enumerate(batch, first):
         exchange = "binance-spot" if cell.kind == "replace" else "binance"
-        place = taken[exchange]
+        place = (taken[exchange] + shift) % (len(COINS) * len(ACCOUNTS))
         taken[exchange] += 1
         coin, account = COINS[place % len(COINS)], ACCOUNTS[place // len(COINS)]
-        seated.append(_seat(cell, number, exchange, account, coin, prices, random.Random(f"{seed}/{number}")))
+        seated.append(
+            _seat(cell, number, exchange, account, coin, prices, random.Random(f"{seed}/{cell.name}"))
+        )
     return seated
 
 
@@ -197,9 +243,13 @@ def _seat(
         "account": account,
         "symbol": symbol,
     }
-    setup = None if cell.kind in ("place", "stop") else place("target", "0.985")
+    setup: Intent | None = None if cell.kind in ("place", "stop", "think") else place("target", "0.985")
     subject: Intent
-    if cell.kind == "stop":
+    company: tuple[Intent, ...] = ()
+    if cell.kind == "think":
+        rules = ("merge", "edit", "annul") if cell.point.startswith("think.") else ("merge", "edit")
+        setup, subject, company = _thought_about(named, price, chance.choice(rules))
+    elif cell.kind == "stop":
         subject = PlaceOrder(
             **named, side=Side.SELL, type=OrderType.STOP_MARKET, amount=plain(NOTIONAL / price),
             trigger_price=plain(price * Decimal("0.9")),
@@ -210,13 +260,39 @@ def _seat(
             [("0.99", OrderType.LIMIT), ("1.01", OrderType.LIMIT), ("1", OrderType.MARKET)]
         )
         subject = place("place", share, kind)
+    elif cell.kind == "replaces":
+        subject = msgspec.structs.replace(place("place", "0.99"), replaces=setup.id)
     elif cell.kind == "cancel":
         subject = CancelOrder(**named, target=setup.id)
     elif cell.kind == "cancel_all":
         subject = CancelAll(**named)
     else:
         subject = AmendOrder(**named, target=setup.id, price=plain(price * Decimal("0.982")))
-    return Seat(cell, number, account, coin, setup, subject, follower)
+    return Seat(cell, number, account, coin, setup, subject, company, follower)
+
+
+def _thought_about(
+    named: dict[str, Any], price: Decimal, rule: str
+) -> tuple[Intent | None, Intent, tuple[Intent, ...]]:
+    """What must be there first, and two intents of which a rule makes one (`merge`, `edit`) or none (`annul`)."""
+    amount = Decimal(f"{NOTIONAL / 2 / price:.1g}")  # a multiple of every lot: only such are summed
+    amount = Decimal(f"{amount:f}")
+    if rule == "merge":
+        at_market = named | {"type": OrderType.MARKET, "amount": amount}
+        closes = [
+            PlaceOrder(**at_market | {"id": f"{named['id']}-{role}"}, side=Side.SELL, reduce_only=True)
+            for role in ("close", "company")
+        ]
+        opening = at_market | {"id": f"{named['id']}-opening", "amount": amount * 2}
+        return PlaceOrder(**opening, side=Side.BUY), closes[0], (closes[1],)
+    place = PlaceOrder(
+        **named | {"id": f"{named['id']}-place"}, side=Side.BUY, type=OrderType.LIMIT, amount=amount * 2,
+        price=plain(price * Decimal("0.99")),
+    )  # fmt: skip
+    other = named | {"id": f"{named['id']}-company", "target": place.id}
+    if rule == "annul":
+        return None, place, (CancelOrder(**other),)
+    return None, place, (AmendOrder(**other, price=plain(price * Decimal("0.982"))),)
 
 
 def plain(number: Decimal) -> Decimal:

@@ -19,6 +19,8 @@ from scripts.harness.chaos.stage import Stage
 from scripts.harness.chaos.worlds import refusals
 
 BAD_NETWORK: Final = Mood(drop_reply=0.03, cut_reply=0.03, cut_request=0.03, swallow_reply=0.02, delay_ms=150)
+CHANGES: Final = "^(POST|PUT|DELETE) .*/order$"
+LATE_SHARE: Final = 0.3
 OUTAGE_SECONDS: Final = 2.0
 LOSES_REPLIES: Final = Mood(drop_reply=0.2)
 
@@ -43,6 +45,19 @@ def play_network(stage: Stage) -> None:
     stage.after(1.0)
     time.sleep(2)
     proxy.mood = CALM
+    stage.drain()
+
+
+def play_late(stage: Stage) -> None:
+    """Requests that are long under way: executed when their sender has given up waiting and asked, and found nothing,
+    and within the receive window. A worker is killed meanwhile."""
+    timing = stage.timing
+    late_ms = (timing.request_timeout_ms + timing.receive_window_ms) // 2
+    stage.exchange_fault(route=CHANGES, fault="delay", delay_ms=late_ms, probability=LATE_SHARE)
+    stage.open_house()
+    stage.submitter.begin(stage.plan())
+    stage.after(0.5)
+    stage.kill(stage.fleet.alive("binance")[0])
     stage.drain()
 
 

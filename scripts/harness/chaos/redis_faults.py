@@ -20,7 +20,7 @@ from scripts.harness.chaos.judging import EXCHANGES, POOL
 from scripts.harness.chaos.proxy import CALM, Mood
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.evidence import read_journal, stream
-from scripts.harness.verdict import Appended
+from scripts.harness.material import Appended
 
 KILLS: Final = 3
 STALL_SECONDS: Final = 20.0
@@ -88,12 +88,52 @@ def append_only_file(folder: Path) -> Path:
     return increments[-1] if increments else folder / "appendonly.aof"
 
 
+def cut_off(file: Path, lost_bytes: int) -> int:
+    """Cut the end off an append-only file, back to where no transaction is left half; how many bytes went.
+
+    `redis-check-aof --fix` cuts as far. Redis 6.2 itself starts without the half of a transaction, but leaves it in its
+    file, and carries it out at the start after that, with the next whole one.
+    """
+    content = file.read_bytes()
+    end = max(0, len(content) - lost_bytes)
+    whole = at = 0
+    is_open = False
+    while at < end:
+        at, word = _next_command(content, at)
+        if at > end:
+            break
+        is_open = (is_open or word == b"MULTI") and word != b"EXEC"
+        whole = whole if is_open else at
+    os.truncate(file, whole)
+    return len(content) - whole
+
+
+def _next_command(content: bytes, at: int) -> tuple[int, bytes]:
+    """Where the command after the one at `at` begins, and the first word of this one (RESP arrays of bulk strings)."""
+    line = content.find(b"\r\n", at)
+    words = int(content[at + 1 : line]) if line > 0 else 0
+    at, first = line + 2, b""
+    for _ in range(words):
+        line = content.find(b"\r\n", at)
+        if line < 0:
+            return len(content) + 1, first
+        length = int(content[at + 1 : line])
+        first = first or content[line + 2 : line + 2 + length].upper()
+        at = line + 2 + length + 2
+    return at, first
+
+
 def _survivors(stage: Stage, appended: Sequence[Appended]) -> set[tuple[str, str]]:
     """The entries that the shortened file still knows, as `known_to` gives them."""
     copy = stage.folder / "redis-copy"
     shutil.copytree(stage.pool.redis.data_dir, copy)
-    with EmbeddedRedis(copy, append_only=True) as server:
+    with server_on(copy) as server:
         return known_to(server, appended)
+
+
+def server_on(folder: Path) -> EmbeddedRedis:
+    """A Redis of its own on a copy of a server's files: what that one knows once it has read them."""
+    return EmbeddedRedis(folder, append_only=True)
 
 
 def known_to(server: EmbeddedRedis | EmbeddedCluster, appended: Sequence[Appended]) -> set[tuple[str, str]]:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from scripts.harness.chaos.catalogue import SCENARIOS, Scenario
 from scripts.harness.chaos.judging import MOST_STORIES, Ruling, rule, story
-from scripts.harness.chaos.stage import Options, Stage
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import Options
 from scripts.harness.processes import PoolFailed
 
 MOST_FINDINGS: Final = 20
@@ -38,9 +39,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     holds: bool = True
 
 
-def run(name: str, options: Options, console: Console, command: str, logs: Path | None = None) -> Outcome:
-    """Play a scenario and judge it; says on the console what was found. `command` repeats the run, `logs` is where
-    the files of its processes stay."""
+def run(name: str, options: Options, console: Console, logs: Path | None = None) -> Outcome:
+    """Play a scenario and judge it; says on the console what was found. `logs` is where the files of its processes
+    stay."""
     scenario = SCENARIOS[name]
     started_at = time.monotonic()
     with ExitStack() as exits:
@@ -54,12 +55,12 @@ def run(name: str, options: Options, console: Console, command: str, logs: Path 
                 stage.findings.append(str(error))
             stage.close_house()
             stage.clear_exchange_faults()
-            ruling = rule(stage.pool, stage.client, stage.submitter.appended, stage.resent)
+            ruling = rule(stage.pool, stage.client, stage.submitter.appended, stage.resent, stage.refused)
             for step in stage.after_ruling:
                 step(ruling)
             seconds = time.monotonic() - started_at
             outcome = _outcome(stage, ruling, seconds)
-            _show(stage, scenario, ruling, outcome, console, command)
+            _show(stage, scenario, ruling, outcome, console)
     return outcome
 
 
@@ -83,9 +84,7 @@ def _outcome(stage: Stage, ruling: Ruling, seconds: float) -> Outcome:
     )
 
 
-def _show(
-    stage: Stage, scenario: Scenario, ruling: Ruling, outcome: Outcome, console: Console, command: str
-) -> None:
+def _show(stage: Stage, scenario: Scenario, ruling: Ruling, outcome: Outcome, console: Console) -> None:
     for table in stage.tables:
         console.print(table)
     word = "[green]held[/green]" if outcome.holds else "[red]BROKEN[/red]"
@@ -99,7 +98,7 @@ def _show(
         console.print(f"  {finding}", style="red", markup=False, highlight=False)
     for name in ruling.wrong[:MOST_STORIES]:
         console.print(f"  the story of {name}:", style="bold")
-        for line in story(stage.client, ruling, name, stage.faults):
+        for line in story(stage.client, ruling, name, stage.faults, stage.submitter.appended):
             console.print(f"    {line}", markup=False, highlight=False)
     if not outcome.holds:
-        console.print(f"  to repeat: {command}", markup=False, highlight=False)
+        console.print(f"  to repeat: {stage.repeat()}", markup=False, highlight=False)

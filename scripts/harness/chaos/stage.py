@@ -16,12 +16,12 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 import redis
-from msgspec import Struct
 from redis.exceptions import RedisError
 from rich.table import Table
 
 from common import failpoints
-from common.lanes import IDLE_LEASES
+from common.lanes import IDLE_LEASES, lane_keys
+from common.scripts import load_script
 from orderlane.connection import connect
 from orderlane.intents import Intent
 from orderlane.keys import Keys
@@ -30,10 +30,11 @@ from scripts.harness.chaos.fleet import Fleet, Worker
 from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault, Ruling
 from scripts.harness.chaos.proxy import Proxy
 from scripts.harness.chaos.submitting import Submitter
+from scripts.harness.chaos.terms import QUICK, Options, Timing, configuration, repeat_command
 from scripts.harness.evidence import read_journal
+from scripts.harness.material import Appended, Refused
 from scripts.harness.processes import LocalPool, PoolFailed, Process
 from scripts.harness.producer import COINS, Plan
-from scripts.harness.verdict import Appended
 
 T = TypeVar("T")
 
@@ -41,54 +42,6 @@ STALL_SECONDS: Final = 45.0
 """Without any progress for this long, what is left counts as stuck."""
 POLL_SECONDS: Final = 0.05
 SETTLE_SECONDS: Final = 40.0
-NO_LIMIT: Final = {
-    "weight_1m": "6000000/minute",
-    "orders_10s": "1000000/10 seconds",
-    "orders_1m": "6000000/minute",
-}
-
-
-class Timing(Struct, frozen=True, kw_only=True):
-    """The settings of time under which a scenario runs (ms), shorter than the defaults so that waits are short."""
-
-    lease_ms: int = 800
-    heartbeat_ms: int = 200
-    receive_window_ms: int = 1_500
-    request_timeout_ms: int = 800
-    clock_margin_ms: int = 200
-    resolve_delays_ms: tuple[int, ...] = (100, 200, 300)
-    resolve_cap_ms: int = 500
-    lanes: int = 256
-    in_flight: int = 64
-    max_deaths: int = 100
-    restart_doubt_seconds: int = 5
-
-
-QUICK: Final = Timing()
-DEFAULT: Final = Timing(
-    lease_ms=2_000,
-    heartbeat_ms=500,
-    receive_window_ms=10_000,
-    request_timeout_ms=10_000,
-    clock_margin_ms=1_000,
-    resolve_delays_ms=(200, 500, 1_000, 2_000),
-    resolve_cap_ms=30_000,
-    max_deaths=3,
-    restart_doubt_seconds=60,
-)
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """What the command line says of a run. `masters` (0: one Redis, no cluster), each with so many `replicas`."""
-
-    seed: int = 1
-    intents: int = 100
-    workers: int = 2
-    minutes: float = 1.0
-    rate: float = 20.0
-    only: str = ""
-    masters: int = 0
-    replicas: int = 0
 
 
 class Stage:
@@ -115,6 +68,8 @@ class Stage:
         self.resent: set[str] = set()
         """Client order ids of intents that Redis forgot and that were submitted again: their place in the lane is
         not that of their entry."""
+        self.refused: list[Refused] = []
+        """What the exchange's faults refused in its name."""
         self.tables: list[Table] = []
         self.after_ruling: list[Callable[[Ruling], None]] = []
         self.arms: list[failpoints.Arm] = []
@@ -256,9 +211,16 @@ class Stage:
         self.pool.ask_paper("/paper/faults", msgspec.json.encode(rule))
 
     def clear_exchange_faults(self, *, count: bool = True) -> None:
-        """Let the exchange behave again; what its faults struck is written down, if it is to count."""
-        struck = self.struck_at_exchange() if count else 0
-        self.faults += [Fault(time.time_ns() // 1_000_000, "the exchange misbehaved")] * struck
+        """Let the exchange behave again; what its faults struck is written down, if it is to count. (An answer that
+        came a little late is no fault.)"""
+        now_ms = time.time_ns() // 1_000_000
+        for counter in self._exchange_faults() if count else ():
+            rule, struck = counter["rule"], int(counter["struck"])
+            if rule["fault"] != "delay_reply":
+                self.faults += [Fault(now_ms, f"the exchange misbehaved: {rule['fault']}")] * struck
+            if struck and rule["fault"] == "verbatim" and rule["body"]:
+                code = int(msgspec.json.decode(rule["body"])["code"])
+                self.refused += [Refused(rule["account"], rule["symbol"], code)]
         request = urllib.request.Request(f"{self.pool.paper_url}/paper/faults", method="DELETE")
         with urllib.request.urlopen(request, timeout=30):
             pass
@@ -326,7 +288,8 @@ class Stage:
 
     def close_house(self) -> None:
         """Stop the workers in order, and say which of them fell or would not stop. A last worker of each exchange
-        clears up after those that were killed at the very end."""
+        clears up after those that were killed at the very end; what is left of ended lives is forgotten by the
+        sweep, as in any pool."""
         self.fleet.replacing = False
         self.arms.clear()
         time.sleep(self.timing.lease_ms * IDLE_LEASES / 1000)
@@ -343,11 +306,25 @@ class Stage:
             f"worker {one.name} fell with code {one.code}; log: {self.fleet.log_of(one)}"
             for one in self.fleet.fallen()
         ]
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """What the scheduler's sweep does about workers that are gone; about nothing else."""
+        sweep: Any = self.client.eval
+        for exchange in EXCHANGES:
+            names = [*lane_keys(self.keys(exchange)), self.keys(exchange).news]
+            sweep(load_script("sweep").source, len(names), *names, "workers", "", "100")
 
     def struck_at_exchange(self) -> int:
         """How often the exchange's own faults struck."""
-        counters = msgspec.json.decode(self.pool.ask_paper("/paper/faults"))
-        return sum(int(counter["struck"]) for counter in counters)
+        return sum(int(counter["struck"]) for counter in self._exchange_faults())
+
+    def _exchange_faults(self) -> list[dict[str, Any]]:
+        return msgspec.json.decode(self.pool.ask_paper("/paper/faults"), type=list[dict[str, Any]])
+
+    def repeat(self, only: str = "") -> str:
+        """The command that repeats this run, or one cell of it."""
+        return repeat_command(self.name, self.options, only)
 
     def tokens_struck(self) -> dict[str, failpoints.Struck]:
         """What the failpoints did, by token."""
@@ -361,39 +338,3 @@ class Stage:
         arming = failpoints.Arming(folder=str(self.tokens), arms=tuple(self.arms))
         armed = {failpoints.VARIABLE: msgspec.json.encode(arming).decode()} if self.arms else {}
         return {**self.pool.environment, **self.worker_environment, **armed}
-
-
-def configuration(timing: Timing) -> str:
-    """The `orderlane.yaml` of a stage (YAML is a superset of JSON)."""
-    worker = {
-        "lease_ms": timing.lease_ms,
-        "heartbeat_ms": timing.heartbeat_ms,
-        "lanes": timing.lanes,
-        "in_flight": timing.in_flight,
-        "grace_seconds": max(1.0, timing.request_timeout_ms / 1000),
-        "max_deaths": timing.max_deaths,
-        "resolve_delays_ms": timing.resolve_delays_ms,
-        "resolve_cap_ms": timing.resolve_cap_ms,
-        "clock_margin_ms": timing.clock_margin_ms,
-        "restart_doubt_seconds": timing.restart_doubt_seconds,
-    }
-
-    def exchange(venue: str, limits: Sequence[str]) -> dict[str, object]:
-        return {
-            "venue": venue,
-            "accounts": {"main": {}, "alt": {}},
-            "receive_window_ms": timing.receive_window_ms,
-            "request_timeout_ms": timing.request_timeout_ms,
-            "limits": {name: NO_LIMIT[name] for name in limits},
-            "worker": worker,
-        }
-
-    settings = {
-        "pool": POOL,
-        "scheduler": {"sync_period_seconds": 5},
-        "exchanges": {
-            "binance": exchange("binanceusdm", ("weight_1m", "orders_10s", "orders_1m")),
-            "binance-spot": exchange("binance", ("weight_1m", "orders_10s")),
-        },
-    }
-    return msgspec.json.format(msgspec.json.encode(settings), indent=2).decode() + "\n"

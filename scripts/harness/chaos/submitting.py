@@ -16,8 +16,8 @@ from orderlane.errors import IdReused, OrderlaneError
 from orderlane.identity import client_order_id
 from orderlane.intents import Intent
 from scripts.harness.chaos.judging import POOL
+from scripts.harness.material import Appended
 from scripts.harness.producer import append
-from scripts.harness.verdict import Appended
 
 PATIENCE_SECONDS = 2.0
 """How long one call of the client repeats by itself; afterwards this producer submits the same intent again."""
@@ -45,6 +45,13 @@ class Submitter:
         self._run(intents)
         if self._error is not None:
             raise self._error
+
+    def append_now(self, intents: Iterable[Intent]) -> None:
+        """Append by XADD, as a producer in any language would: no record before a worker makes one."""
+        with connect(self._url, socket_timeout_seconds=2.0) as plain:
+            for intent in intents:
+                self._known.add(intent.id)
+                self.appended.append(append(plain, POOL, intent))
 
     @property
     def done(self) -> bool:

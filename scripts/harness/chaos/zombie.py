@@ -3,20 +3,19 @@ clock is wrong, and workers whose event loop is blocked."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
+import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from common.failpoints import POINTS, Arm, Struck
+from common.failpoints import POINTS, Arm
 from scripts.harness.chaos.judging import Fault
-from scripts.harness.chaos.matrix import COINS, Seat, batches, cells, sample, seats
-from scripts.harness.chaos.stage import QUICK, Stage, Timing
+from scripts.harness.chaos.matrix import COINS, Cell, Seat, batches, cells, sample, seats
+from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import QUICK, Timing
+from scripts.harness.chaos.wakers import STAND_STILL_SECONDS, Wakers
 
 TIMING: Final[Timing] = msgspec.structs.replace(
     QUICK,
@@ -25,69 +24,47 @@ TIMING: Final[Timing] = msgspec.structs.replace(
     lease_ms=600,
     heartbeat_ms=150,
     receive_window_ms=1_000,
-    request_timeout_ms=700,
+    request_timeout_ms=600,
 )
-STAND_STILL_SECONDS: Final = 2.5
-"""Longer than the lease and than the receive window with its margin, so that the successor has gone on by itself."""
+STAND_STILL_BRIEFLY_SECONDS: Final = 0.8
+"""Longer than the lease and shorter than the receive window: its successor has the lane, and the exchange may still
+execute what it sends."""
 SPOT_CREW: Final = 2
+BEHAVIOURS: Final = ("accepts", "drops_reply", "5xx_not_executed", "hangs_executed", "late")
 CLOCKS_OFF_SECONDS: Final = (30.0, -30.0)
 BLOCKED_SECONDS: Final = 1.5
 BLOCKS: Final = 12
 
 
-class Wakers:
-    """Sends SIGCONT to each worker that a failpoint stopped, a while after."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._woken: set[str] = set()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Wakers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join(10)
-        self._wake(everybody=True)
-
-    def _run(self) -> None:
-        while not self._done.wait(0.05):
-            self._wake()
-
-    def _wake(self, *, everybody: bool = False) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        for token, struck in self._stage.tokens_struck().items():
-            due = everybody or now_ms - struck.at_ms > STAND_STILL_SECONDS * 1000
-            if due and token not in self._woken and struck.action == "stop":
-                self._woken.add(token)
-                self._stage.faults.append(_told(struck))
-                with suppress(ProcessLookupError):
-                    os.kill(struck.pid, signal.SIGCONT)
-
-    @property
-    def woken(self) -> int:
-        return len(self._woken)
+def cells_of(only: str) -> list[Cell]:
+    """The cells of the matrix that are played, as `--only` chooses."""
+    return [cell for cell in cells(only) if cell.behaviour in BEHAVIOURS]
 
 
 def play(stage: Stage) -> None:
     """SIGSTOP at points of one intent's way, while the exchange accepts, loses the reply or hangs; then wrong clocks
     and blocked loops under load."""
-    behaviours = ("accepts", "drops_reply", "5xx_not_executed", "hangs_executed")
-    every = [cell for cell in cells(stage.options.only) if cell.behaviour in behaviours]
+    every = cells_of(stage.options.only)
     chosen = sample(every, stage.options.intents, stage.options.seed)
     prices = stage.prices(COINS)
     seated_before = 0
     with Wakers(stage) as wakers:
         for batch in batches(chosen):
-            seated = seats(batch, seated_before, prices, stage.options.seed)
+            seated = seats(batch, seated_before, prices, stage.options.seed, stage.options.only)
             seated_before += len(seated)
+            wakers.seconds = {f"cell-{seat.number}": _how_long(stage, seat) for seat in seated}
             if not _stand_still(stage, seated):
                 return
-        stage.notes.append(f"{wakers.woken} workers stood still for {STAND_STILL_SECONDS:g} s and went on")
+        stage.notes.append(
+            f"{wakers.woken} workers stood still for {STAND_STILL_SECONDS:g} s or "
+            f"{STAND_STILL_BRIEFLY_SECONDS:g} s and went on"
+        )
     stage.notes.append(f"{len(chosen)} of {len(every)} cells of points and behaviours")
+
+
+def _how_long(stage: Stage, seat: Seat) -> float:
+    chance = random.Random(f"{stage.options.seed}/{seat.cell.name}/still")
+    return chance.choice((STAND_STILL_SECONDS, STAND_STILL_BRIEFLY_SECONDS))
 
 
 def _stand_still(stage: Stage, seated: Sequence[Seat]) -> bool:
@@ -98,14 +75,16 @@ def _stand_still(stage: Stage, seated: Sequence[Seat]) -> bool:
         return False
     stage.fleet.stop_all()
     stage.arms[:] = [
-        Arm(point=seat.cell.point, action="stop", token=f"cell-{seat.number}", about=(_about(seat),))
+        Arm(point=seat.cell.point, action="stop", token=f"cell-{seat.number}", about=(seat.about,))
         for seat in seated
     ]
     for seat in seated:
-        if seat.fault is not None:
-            stage.exchange_fault(**seat.fault)
+        fault = seat.fault(stage.timing)
+        if fault is not None:
+            stage.exchange_fault(**fault)
+    stage.submitter.submit_now(intent for seat in seated if seat.waits for intent in seat.intents)
     _staff(stage, seated)
-    stage.submitter.submit_now(intent for seat in seated for intent in (seat.subject, seat.follower))
+    stage.submitter.submit_now(intent for seat in seated if not seat.waits for intent in seat.intents)
     ended = stage.drain()
     time.sleep(STAND_STILL_SECONDS)  # those that still stand go on, and must do nothing
     stage.arms.clear()
@@ -114,21 +93,12 @@ def _stand_still(stage: Stage, seated: Sequence[Seat]) -> bool:
     return ended
 
 
-def _about(seat: Seat) -> str:
-    return seat.lane if seat.cell.point == "lane.taken" else seat.subject.id
-
-
 def _staff(stage: Stage, seated: Sequence[Seat]) -> None:
     stage.fleet.replacing = True
     for _ in range(stage.options.workers):
         stage.fleet.start("binance")
     for _ in range(SPOT_CREW if any(seat.cell.kind == "replace" for seat in seated) else 0):
         stage.fleet.start("binance-spot")
-
-
-def _told(struck: Struck) -> Fault:
-    about = ", ".join(struck.about)
-    return Fault(struck.at_ms, f"SIGSTOP of {struck.pid} at {struck.point} ({about}), SIGCONT later")
 
 
 def play_clocks(stage: Stage) -> None:
