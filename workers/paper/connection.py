@@ -66,8 +66,9 @@ class Connection:
         self._queue.put_nowait((Message("", "", _encode(body)), False))
 
     def cut(self) -> None:
-        """Reset the connection; what waits is lost."""
-        close(self._transport, reset=True)
+        """Reset the connection, unless it is ending anyhow; what waits is lost."""
+        if self._transport is not None and not self._transport.is_closing():
+            close(self._transport, reset=True)
 
     async def send_all(self) -> None:
         """Send what is put in line, until the connection ends."""

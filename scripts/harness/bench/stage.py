@@ -234,6 +234,8 @@ class Stage:
             "endpoint": "paper",
             "accounts": {name: {} for name in self.accounts},
             "limits": NO_LIMIT,
+            # The stand-in has no streams to tell of orders; with the paper exchange both sides of a pair do without.
+            "user_stream": {"enabled": False},
             "worker": {"in_flight": self.shape.in_flight, "lanes": self.shape.lanes},
         }
         # JSON is YAML too.
