@@ -44,7 +44,11 @@ class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """What is decided about intents that wait in one lane (account and symbol), before a request is made for them.
 
     No rule touches what has begun, looks across a cancel-all, or lets an intent pass one that it depends on. Each
-    decision is an event that names both intents."""
+    decision is an event that names both intents.
+
+    Off by default are the rules whose decisions a Redis that forgets its last second can undo with effect: a merge or a
+    replacement that was decided, sent and then forgotten is found out again in most cases, not in all (see "What is not
+    promised" of the guarantees). Without them exactly-once holds whatever Redis forgets."""
 
     look_ahead: Annotated[int, Meta(ge=1, le=LARGEST_LOOK_AHEAD, extra={"unit": "intents"})] = 64
     """How many intents of a lane, from the one about to begin, are looked at together. Larger: more requests are
@@ -56,18 +60,18 @@ class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     annul_cancelled: bool = True
     """A cancel whose target still waits ends both without a request: the target as CANCELED, the cancel as DONE.
     Off: the target is sent first and then cancelled, and may have traded in between."""
-    edit_waiting: bool = True
+    edit_waiting: bool = False
     """An amend whose target still waits changes the target, and ends as DONE. Off: the target is sent as it was
     asked for, and amended then. If the exchange refuses the changed order there is none, where the unchanged one
     would have stood."""
-    replace_waiting: bool = True
+    replace_waiting: bool = False
     """A place that `replaces` an order that still waits ends that one as CANCELED, unsent. Off: the older one is
     sent, cancelled, and only then the newer one is sent."""
-    merge_closes: bool = True
+    merge_closes: bool = False
     """Reduce-only market orders of one strategy and side that follow each other become one order with the sum of
     their amounts, under the id of the first; the others end as MERGED, with their share of its fills. Off: each costs
     a request."""
-    merge_amends: bool = True
+    merge_amends: bool = False
     """Amends of one order that follow each other become the last of them, if it says all that they say; the others
     end as MERGED. If the exchange refuses the last, none of them has happened. Off: each costs a request."""
     merge_amends_apart: bool = False

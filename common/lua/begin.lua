@@ -47,7 +47,7 @@ if ARGV[11] ~= '' then
 end
 redis.call('ZADD', KEYS[5], stamp, ARGV[1])
 if current[1] then
-    redis.call('ZREM', KEYS[6], ARGV[1])
+    redis.pcall('ZREM', KEYS[6], ARGV[1])
 end
 redis.call('XADD', KEYS[7], '*', 'event', ARGV[13])
 if ARGV[10] ~= '!' then

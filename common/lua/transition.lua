@@ -50,9 +50,9 @@ local function write(before, version)
         redis.call('ZADD', open, stamp, id)
     end
     if status == 'UNKNOWN' then
-        redis.call('ZADD', unknown, 'NX', stamp, id)
+        redis.pcall('ZADD', unknown, 'NX', stamp, id) -- a list for people: a foreign value there must stop nothing
     elseif before ~= 'SUBMITTED' then
-        redis.call('ZREM', unknown, id) -- `begin` has seen to it
+        redis.pcall('ZREM', unknown, id) -- `begin` has seen to it
     end
     for i = 16 + 2 * followers, #ARGV do
         redis.call('XADD', events, '*', 'event', ARGV[i])

@@ -26,10 +26,10 @@ from scripts.harness.chaos.catalogue import SCENARIOS
 from scripts.harness.chaos.judging import POOL, rule
 from scripts.harness.chaos.matrix import BEHAVIOURS, ROUTES, batches, cells, sample, seats
 from scripts.harness.chaos.matrix import COINS as MATRIX_COINS
-from scripts.harness.chaos.redis_faults import known_to
+from scripts.harness.chaos.redis_faults import cut_off, known_to
 from scripts.harness.chaos.running import Outcome
 from scripts.harness.chaos.stage import Stage
-from scripts.harness.chaos.terms import Options
+from scripts.harness.chaos.terms import Options, repeat_command
 from scripts.harness.material import Appended
 from scripts.harness.processes import ROOT
 
@@ -81,6 +81,62 @@ def test_an_unknown_scenario_is_refused_by_name() -> None:
     done = chaos("sunshine")
     assert done.returncode == 2
     assert b"sunshine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("death", "--only", "place:nosuch:accepts"), b"place:nosuch:accepts"),
+        (("network", "--only", "place"), b"--only"),
+        (("death", "--minutes", "2"), b"--minutes"),
+        (("storm", "--minutes", "0"), b"--minutes"),
+        (("network", "--rate", "-3"), b"--rate"),
+        (("redis-kill", "--cluster"), b"redis-kill"),
+        ((), b"--all"),
+    ],
+)
+def test_what_would_test_nothing_is_refused(options: tuple[str, ...], named: bytes) -> None:
+    done = chaos(*options)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_command_that_repeats_a_run_has_every_option() -> None:
+    options = Options(
+        seed=5, intents=7, workers=3, minutes=2, rate=0.5, cluster=True, uses=frozenset({"minutes"})
+    )
+    assert repeat_command("storm", options, "place:x:y@alt/ETH") == (
+        "scripts/chaos storm --seed 5 --intents 7 --workers 3 --rate 0.5 --minutes 2 --cluster "
+        "--only place:x:y@alt/ETH"
+    )
+
+
+def test_a_cell_repeated_alone_is_the_same_as_in_its_run() -> None:
+    prices = dict.fromkeys(
+        (f"{coin}/USDT{suffix}" for coin in MATRIX_COINS for suffix in ("", ":USDT")), Decimal(10)
+    )
+    for batch in batches(sample(cells(), 60, 3)):
+        for seat in seats(batch, 0, prices, 3):
+            [again] = seats(cells(seat.name), seat.number, prices, 3, seat.name)
+            assert again == seat
+
+
+@pytest.mark.parametrize("lost", range(0, 160, 7))
+def test_an_append_only_file_is_never_cut_within_a_transaction(tmp_path: Path, lost: int) -> None:
+    def command(*words: bytes) -> bytes:
+        return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+    parts = [
+        command(b"SET", b"a", b"1"),
+        command(b"MULTI") + command(b"SET", b"b", b"*1\r\n$4\r\nEXEC\r\n") + command(b"EXEC"),
+        command(b"SET", b"c", b"3"),
+    ]
+    file = tmp_path / "appendonly.aof"
+    file.write_bytes(b"".join(parts))
+    gone = cut_off(file, lost)
+    assert gone >= lost or not file.read_bytes()
+    assert file.read_bytes() in [b"".join(parts[:count]) for count in range(len(parts) + 1)]
 
 
 def test_the_matrix_has_every_point_that_an_intent_passes_times_every_behaviour() -> None:

@@ -49,6 +49,7 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
+    lane_rules: {edit_waiting: true, replace_waiting: true, merge_closes: true, merge_amends: true}
     user_stream: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
@@ -59,6 +60,7 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
+    lane_rules: {edit_waiting: true, replace_waiting: true, merge_closes: true, merge_amends: true}
     user_stream: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
@@ -14,6 +15,13 @@ from tests.workers.products import SPOT, USDM, Product
 
 Send = Callable[..., None]
 
+RULES: Final = re.compile(r"lane_rules: \{.*\}")
+ON: Final = {
+    "edit_waiting": "true",
+    "replace_waiting": "true",
+    "merge_closes": "true",
+    "merge_amends": "true",
+}
 OFF: Final = {
     "expire_waiting": "false",
     "annul_cancelled": "false",
@@ -25,11 +33,9 @@ OFF: Final = {
 
 
 def follow(pool: Pool, **rules: str) -> None:
-    """Let the workers to come go by these lane rules."""
-    written = ", ".join(f"{name}: {value}" for name, value in rules.items())
-    pool.config = pool.config.replace(
-        "limits_reserve: 0", f"limits_reserve: 0\n    lane_rules: {{{written}}}"
-    )
+    """Let the workers to come go by these lane rules, and by the fixture's for what isn't named."""
+    written = ", ".join(f"{name}: {value}" for name, value in (ON | rules).items())
+    pool.config = RULES.sub(f"lane_rules: {{{written}}}", pool.config)
 
 
 def send_raw(pool: Pool) -> Send:

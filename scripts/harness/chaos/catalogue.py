@@ -103,7 +103,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         summary="Redis killed and started again on its append-only file, three times",
         play=redis_faults.play_kill,
         timing=DOUBTFUL,
-        cut_intents=100,
         one_redis=ONE,
     ),
     "redis-tail-lost": Scenario(
@@ -144,7 +143,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         summary="Redis can't write its file, and refuses every write; once it is killed in that state",
         play=full_disk.play,
         timing=DOUBTFUL,
-        cut_intents=100,
         one_redis=ONE,
     ),
     "cluster-failover": Scenario(
@@ -158,7 +156,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         summary="in a Redis Cluster: the slot of an exchange moves from master to master under load",
         play=clustered.play_moves,
         timing=DOUBTFUL,
-        cut_intents=100,
         replicas=0,
     ),
     "redis-stall": Scenario(
@@ -170,7 +167,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "redis-dropped-replies": Scenario(
         summary="a proxy before Redis drops replies, cuts at any byte, or falls silent",
         play=redis_faults.play_dropped_replies,
-        cut_intents=100,
+        cut_intents=60,
         one_redis=PROXIED,
     ),
     "scripts-flushed": Scenario(

@@ -143,9 +143,9 @@ class Seat(Struct, frozen=True):
 
 
 def cells(only: str = "") -> list[Cell]:
-    """Every cell of the matrix in whose name (`work:point:behaviour`) one of the parts begins with `only`, of which the
-    lane after `@` is no part."""
-    only = only.partition("@")[0]
+    """Every cell of the matrix in whose name (`work:point:behaviour`) one of the parts begins with `only`; the one of
+    just that name, where a lane follows it after `@`."""
+    alone, seated, _ = only.partition("@")
     every = [
         Cell(kind, name, behaviour)
         for kind in ROUTES
@@ -153,7 +153,7 @@ def cells(only: str = "") -> list[Cell]:
         if {DRIVEN_LIKE.get(kind, kind), "any"} & set(point.drives)
         for behaviour in BEHAVIOURS
     ]
-    return [cell for cell in every if f":{only}" in f":{cell.name}"]
+    return [cell for cell in every if (cell.name == alone if seated else f":{only}" in f":{cell.name}")]
 
 
 def sample(every: Sequence[Cell], number: int, seed: int) -> list[Cell]:

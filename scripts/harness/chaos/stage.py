@@ -309,11 +309,18 @@ class Stage:
         self._sweep()
 
     def _sweep(self) -> None:
-        """What the scheduler's sweep does about workers that are gone; about nothing else."""
+        """What the scheduler's sweep does about workers that are gone, until the last lease has ended; about nothing
+        else."""
         sweep: Any = self.client.eval
-        for exchange in EXCHANGES:
-            names = [*lane_keys(self.keys(exchange)), self.keys(exchange).news]
-            sweep(load_script("sweep").source, len(names), *names, "workers", "", "100")
+        deadline = time.monotonic() + self.timing.lease_ms * IDLE_LEASES / 1000 + 1
+        while True:
+            for exchange in EXCHANGES:
+                names = [*lane_keys(self.keys(exchange)), self.keys(exchange).news]
+                sweep(load_script("sweep").source, len(names), *names, "workers", "", "100")
+            left = sum(int(self.client.zcard(self.keys(exchange).workers)) for exchange in EXCHANGES)
+            if not left or time.monotonic() > deadline:
+                return
+            time.sleep(POLL_SECONDS)
 
     def struck_at_exchange(self) -> int:
         """How often the exchange's own faults struck."""

@@ -31,8 +31,11 @@ class Timing(Struct, frozen=True, kw_only=True):
     in_flight: int = 64
     max_deaths: int = 100
     restart_doubt_seconds: int = 5
+    every_rule: bool = False
+    """Whether all of the lane rules are on that merge, edit and replace, those too that are off by default."""
 
 
+RULES_OFF_BY_DEFAULT: Final = ("edit_waiting", "replace_waiting", "merge_closes", "merge_amends")
 QUICK: Final = Timing()
 DEFAULT: Final = Timing(
     lease_ms=2_000,
@@ -98,6 +101,7 @@ def configuration(timing: Timing) -> str:
             "receive_window_ms": timing.receive_window_ms,
             "request_timeout_ms": timing.request_timeout_ms,
             "limits": {name: NO_LIMIT[name] for name in limits},
+            "lane_rules": dict.fromkeys(RULES_OFF_BY_DEFAULT, timing.every_rule),
             "worker": worker,
         }
 
