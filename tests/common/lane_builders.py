@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from common.lane_rules import (
     Decision,
     LaneRules,
@@ -26,8 +28,8 @@ from tests.common.lane_strategies import WHERE, waiting
 
 NOW_MS = 1_700_000_000_000
 DEFAULT = LaneRules(edit_waiting=True, replace_waiting=True, merge_closes=True, merge_amends=True)
-SMALL = LaneRules(merge_small_limits=True, small_notional=Decimal(1000))
-FLAT = LaneRules(annul_open_and_close=True)
+SMALL = msgspec.structs.replace(DEFAULT, merge_small_limits=True, small_notional=Decimal(1000))
+FLAT = msgspec.structs.replace(DEFAULT, annul_open_and_close=True)
 
 
 def limit(name: str, price: int = 100, side: Side = Side.BUY, amount: int = 1, **changes: Any) -> PlaceOrder:

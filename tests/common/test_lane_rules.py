@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.lane_rules import (
@@ -154,7 +155,7 @@ def test_what_is_too_late_ends_wherever_it_waits() -> None:
     lane = lane_of(limit("a"), limit("b", expires_at=NOW_MS - 1), limit("c", expires_at=NOW_MS))
     assert decide(lane, DEFAULT, NOW_MS) == (Expire(lane[1].entry),)
     assert named(lane, decide(lane, DEFAULT, NOW_MS)) == [("b", "EXPIRED", "")]
-    assert decide(lane, LaneRules(expire_waiting=False), NOW_MS) == ()
+    assert decide(lane, msgspec.structs.replace(DEFAULT, expire_waiting=False), NOW_MS) == ()
     assert decide(lane_of(limit("b", expires_at=1), begun=1), DEFAULT, NOW_MS) == ()
 
 
@@ -172,13 +173,13 @@ def test_what_is_too_late_ends_wherever_it_waits() -> None:
 def test_each_rule_has_its_own_switch(switch: str, lane: list[Intent]) -> None:
     assert ended(*lane) != []
     switched_off: dict[str, Any] = {switch: False}
-    assert ended(*lane, rules=LaneRules(**switched_off)) == []
+    assert ended(*lane, rules=msgspec.structs.replace(DEFAULT, **switched_off)) == []
 
 
 def test_nothing_is_looked_at_beyond_the_look_ahead() -> None:
     lane: list[Intent] = [limit("a"), *(limit(f"x{at}", 90) for at in range(5)), cancel("c", "a")]
-    assert ended(*lane, rules=LaneRules(look_ahead=6)) == []
-    assert ended(*lane, rules=LaneRules(look_ahead=7)) != []
+    assert ended(*lane, rules=msgspec.structs.replace(DEFAULT, look_ahead=6)) == []
+    assert ended(*lane, rules=msgspec.structs.replace(DEFAULT, look_ahead=7)) != []
 
 
 def test_switches_that_make_no_sense_are_refused() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +30,9 @@ from tests.common.lane_exchange import run_decided, run_plain
 from tests.common.lane_strategies import STRATEGIES, lanes, live_orders
 
 NOW_MS = 1_700_000_000_000
-ALL_BUT_ONE = LaneRules(merge_small_limits=True, small_notional=Decimal(10_000))
+ALL_BUT_ONE = msgspec.structs.replace(DEFAULT, merge_small_limits=True, small_notional=Decimal(10_000))
 """Every rule that holds for any account."""
-ALL = LaneRules(merge_small_limits=True, small_notional=Decimal(10_000), annul_open_and_close=True)
+ALL = msgspec.structs.replace(ALL_BUT_ONE, annul_open_and_close=True)
 
 positions = st.fixed_dictionaries({name: st.integers(-3, 3).map(Decimal) for name in STRATEGIES})
 long_positions = st.fixed_dictionaries({name: st.integers(0, 3).map(Decimal) for name in STRATEGIES})
@@ -90,7 +91,7 @@ def test_every_intent_ends_in_exactly_one_way(
 def test_fills_go_to_the_intents_that_would_have_had_them(
     lane: tuple[Waiting, ...], position: dict[str, Decimal]
 ) -> None:
-    rules = LaneRules(annul_cancelled=False, edit_waiting=False, replace_waiting=False)
+    rules = msgspec.structs.replace(DEFAULT, annul_cancelled=False, edit_waiting=False, replace_waiting=False)
     plain = run_plain(lane, position, live_orders())
     decided = run_decided(lane, decide(lane, rules, NOW_MS), position, live_orders())
     assert {name: part for name, part in decided.filled.items() if part} == {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.lane_rules import (
-    LaneRules,
     Merge,
     MergeBounds,
     SumBounds,
@@ -169,7 +169,7 @@ def test_an_amend_that_says_less_or_lasts_less_takes_no_place() -> None:
 def test_quotes_moved_in_turn_keep_their_last_amends_when_told_to() -> None:
     turns = [amend(f"{one}{at}", one, price=Decimal(at + 1)) for at in range(3) for one in ("bid", "ask")]
     assert left(*turns) == turns
-    assert left(*turns, rules=LaneRules(merge_amends_apart=True)) == turns[-2:]
+    assert left(*turns, rules=msgspec.structs.replace(DEFAULT, merge_amends_apart=True)) == turns[-2:]
 
 
 def test_small_limits_of_one_price_merge_when_enabled() -> None:
@@ -183,7 +183,7 @@ def test_small_limits_of_one_price_merge_when_enabled() -> None:
 
 
 def test_what_was_merged_before_does_not_make_an_order_large() -> None:
-    small = LaneRules(merge_small_limits=True, small_notional=Decimal(100))
+    small = msgspec.structs.replace(DEFAULT, merge_small_limits=True, small_notional=Decimal(100))
     lane = lane_of(*(limit(f"l{at}") for at in range(4)))
     assert len(decide(lane, small, NOW_MS)) == 3
     grown = (waiting(limit("a", amount=2), 0, absorbed=(Absorbed("z", "z" * 25, Decimal(1)),)), lane[1])
