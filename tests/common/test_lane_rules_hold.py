@@ -26,6 +26,7 @@ from common.lane_rules import (
 )
 from orderlane.intents import CancelAll, PlaceOrder
 from orderlane.orders import TRANSITIONS, OrderStatus
+from tests.common.lane_builders import DEFAULT
 from tests.common.lane_exchange import run_decided, run_plain
 from tests.common.lane_strategies import STRATEGIES, lanes, live_orders
 
