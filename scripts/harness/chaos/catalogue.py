@@ -149,7 +149,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         summary="in a Redis Cluster: a master dies, its replica, which misses the last second, takes over",
         play=clustered.play_failover,
         timing=DOUBTFUL,
-        cut_intents=100,
         replicas=1,
     ),
     "cluster-moves": Scenario(
