@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 import redis
 
 from common.redis_server import EmbeddedRedis
 from orderlane.connection import connect
-from scripts.harness.chaos.redis_faults import command, known_to
+from scripts.harness.chaos.promotion import FAILOVER_SECONDS, give_own_user, link, lock_out, lose_master
+from scripts.harness.chaos.redis_faults import command
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.sentinels import Sentinels
 
-REPLICA_USER: Final = "replica"
-MISSED_SECONDS: Final = 1.0
-FAILOVER_SECONDS: Final = 60.0
 DEMOTION_SECONDS: Final = 60.0
 """A Sentinel watches a master that came back for 8 s before it makes it a replica (`SENTINEL_PUBLISH_PERIOD` x 4)."""
 SCRIPT_CALLS: Final = ("cmdstat_eval", "cmdstat_evalsha")
@@ -36,57 +33,25 @@ def play(stage: Stage) -> None:
         stage.open_house()
         stage.submitter.begin(stage.plan())
         stage.after(0.5)
-        _lock_out(stage, other)
-    time.sleep(MISSED_SECONDS)
-    stage.fault("SIGKILL of the master")
-    killed_at = time.monotonic()
-    master.kill()
-    time.sleep(0.3)  # what was answered is on the producer's list by then
-    before = list(stage.submitter.appended)
-    sentinels.wait_for_failover(FAILOVER_SECONDS)
-    seconds = time.monotonic() - killed_at
-    known = known_to(replica, before)
-    gone = [one for one in before if (one.exchange, one.entry) not in known]
-    again = stage.resend(gone)
-    stage.fault("the old master comes back")
-    master.restart()
-    stage.drain()
-    stage.move_market()
-    stage.settle()
-    scheduler.stop()
-    stage.pool.processes.pop(scheduler.name)
-    _judge_old_master(stage, master, replica)
-    stage.notes.append(
-        f"Sentinel had promoted the replica after {seconds:.1f} s; {len(gone)} of {len(before)} answered entries never "
-        f"reached it; their producer sent {again} of them again with the same ids, the rest were no intents"
+        lock_out(stage, stage.client, other)
+    note = lose_master(
+        stage, master, "", lambda: sentinels.wait_for_failover(FAILOVER_SECONDS), replica, scheduler
     )
+    _judge_old_master(stage, master, replica)
+    stage.notes.append(f"Sentinel had promoted the replica {note}")
 
 
 def _replicate(stage: Stage, replica: redis.Redis) -> None:
     """Make it a replica that logs in as a user of its own, so that its link can be cut and nobody else's."""
-    command(stage.client, "ACL", "SETUSER", REPLICA_USER, "on", "nopass", "+psync", "+replconf", "+ping")
-    replica.config_set("masteruser", REPLICA_USER)
-    replica.config_set("masterauth", "any")
+    give_own_user(stage.client, replica)
     command(replica, "REPLICAOF", "127.0.0.1", str(stage.pool.redis.port))
-    stage.wait_for(lambda: _link(replica) == "up", 20, "the replica did not catch up")
-
-
-def _lock_out(stage: Stage, replica: redis.Redis) -> None:
-    stage.fault("the replica's link to its master is cut")
-    command(stage.client, "ACL", "SETUSER", REPLICA_USER, "off")
-    command(stage.client, "CLIENT", "KILL", "USER", REPLICA_USER)
-    stage.wait_for(lambda: _link(replica) == "down", 5, "the replica's link was not cut")
-
-
-def _link(client: redis.Redis) -> str:
-    state: Any = client.info("replication")
-    return str(state.get("master_link_status"))
+    stage.wait_for(lambda: link(replica) == "up", 20, "the replica did not catch up")
 
 
 def _judge_old_master(stage: Stage, master: EmbeddedRedis, replica: EmbeddedRedis) -> None:
     """The server that came back must have been written to by nobody, and end as a replica like the others."""
     with connect(master.url) as old, connect(replica.url) as new:
-        stage.wait_for(lambda: _link(old) == "up", DEMOTION_SECONDS, "the old master was not made a replica")
+        stage.wait_for(lambda: link(old) == "up", DEMOTION_SECONDS, "the old master was not made a replica")
         calls: Any = old.info("commandstats")
         stage.findings += [
             f"the old master was written to: {name} was called {calls[name]['calls']} times"
