@@ -120,7 +120,7 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
         failpoints.reach("record.done")
         if isinstance(result, Written):
             return result.next
-        if is_forgotten(hold, result.current):
+        if is_rolled_back(hold, result.current):
             raise RedisForgot(desk.dispatcher.worker_id)
         assert result.current is not None
         if result.current.entry != hold.entry:
@@ -129,7 +129,7 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
     return await desk.journal.close_entry(hold)
 
 
-def is_forgotten(hold: Hold, current: Order | None) -> bool:
+def is_rolled_back(hold: Hold, current: Order | None) -> bool:
     """Whether the record of a request that was sent is gone, or as if it had never begun: Redis lost its last writes,
     and whoever goes on with the entry must ask the exchange first."""
     return current is None or (current.entry == hold.entry and current.status is OrderStatus.QUEUED)
@@ -175,7 +175,7 @@ async def on_conflict(
         RedisForgot: it is gone, or (`sent`: a request was sent) not even begun.
     """
     current = conflict.current
-    if current is None or (sent and is_forgotten(hold, current)):
+    if current is None or (sent and is_rolled_back(hold, current)):
         raise RedisForgot(desk.dispatcher.worker_id)
     if current.entry != hold.entry:
         return await close_duplicate(desk, hold, intent, current)

@@ -92,7 +92,8 @@ async def _look_and_act(desk: Desk, hold: Hold) -> tuple[Hold | None, bool]:
                 held = result.next
             else:
                 held = msgspec.structs.replace(held, again=True)
-    return await _in_order(desk, held, [one for one in seen if one.entry in {w.entry for w in lane}]), True
+    left = {waiting.entry for waiting in lane}
+    return await _in_order(desk, held, [one for one in seen if one.entry in left]), True
 
 
 async def _in_order(desk: Desk, hold: Hold, seen: Sequence[Seen]) -> Hold | None:

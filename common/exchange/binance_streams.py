@@ -6,6 +6,7 @@ Sources: "User Data Streams" of the spot and of the USDⓈ-M documentation (deve
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -38,7 +39,7 @@ ENDS: Final = {
 _SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
 
 
-class BinanceStreamReader:
+class BinanceStreamReader(ABC):
     """What both products share. `contract`: which kind of market an id stands for."""
 
     contract: bool
@@ -56,10 +57,11 @@ class BinanceStreamReader:
             raise stream_ended(str(name), f"the user stream has ended: {ENDS[name]}")
         return self.order_in(client, str(name), event, received_at)
 
+    @abstractmethod
     def order_in(
         self, client: Any, name: str, event: Mapping[str, Any], received_at: int
     ) -> StreamUpdate | None:
-        raise NotImplementedError
+        """What an event of this name says of an order; None where it is about none."""
 
     def symbol_in(self, client: Any, order: Mapping[str, Any]) -> str:
         return symbol_of(client, market_id_in(order, "s"), contract=self.contract)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from common.exchange import open_exchange
 from common.exchange.base import ExchangeFailure, Outcome
-from common.exchange.ccxt_exchange import CcxtExchange
 from orderlane.orders import OrderStatus
-from tests.common.exchange.stub_server import Answer, Stub, running_stub
-from tests.common.exchange.venues import AT_MS, ID, SPOT, order, reference, settings_on
+from tests.common.exchange.documented.poloniex import poloniex
+from tests.common.exchange.stub_server import Answer
+from tests.common.exchange.venues import AT_MS, ID, SPOT, order, reference
 
 ORDER = {
     "orderId": 5,
@@ -28,37 +25,6 @@ ORDER = {
     "state": "PARTIALLY_FILLED",
     "createTime": AT_MS,
 }
-MARKET = {
-    "symbol": "BTC_USDT",
-    "baseCurrencyName": "BTC",
-    "quoteCurrencyName": "USDT",
-    "displayName": "BTC/USDT",
-    "state": "NORMAL",
-    "symbolTradeLimit": {
-        "priceScale": 2,
-        "quantityScale": 6,
-        "amountScale": 4,
-        "minQuantity": "0.000001",
-        "minAmount": "1",
-    },
-}
-
-
-@asynccontextmanager
-async def poloniex() -> AsyncIterator[tuple[CcxtExchange, Stub]]:
-    """Poloniex, which has no file here, with one spot market."""
-    async with running_stub() as stub:
-        stub.answer("GET /markets", Answer([MARKET]))
-        stub.answer("GET /v3/market/allInstruments", Answer({"code": 200, "data": []}))
-        stub.answer("GET /currencies", Answer([]))
-        stub.answer("GET /v2/currencies", Answer([]))
-        exchange = open_exchange(settings_on(stub.url, "poloniex"))
-        try:
-            await exchange.fetch_ccxt_markets()
-            stub.seen.clear()
-            yield exchange, stub
-        finally:
-            await exchange.close()
 
 
 async def test_absence_can_not_be_proven_there() -> None:
