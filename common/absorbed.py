@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from common.exact import EXACT
+from common.exact import EXACT, plain
 from common.lane_rules.shares import shares
 from orderlane.events import Event, EventName, order_event
 from orderlane.intents import PlaceOrder
@@ -39,25 +39,43 @@ def own_amount(order: Order) -> Decimal:
     return own
 
 
-def follow(order: Order, records: Sequence[Order | None], keys: Keys, writer: str) -> Followers:
-    """The followers of `order`, which is about to be written; `records` are theirs, in the order of `order.absorbed`.
+def with_share(record: Order, order: Order) -> Order:
+    """The record of an intent that was merged into `order`, with its share of what that one filled.
 
-    Shares only grow, as fills do. The average is that of the whole order: who got which fill is not known.
+    Shares only grow, as fills do. The average is that of the whole order (who got which fill is not known), and of the
+    fees each has the part that its share is of all that is filled.
     """
     filled = EXACT.add(order.filled_before, order.filled)
     parts = shares(filled, own_amount(order), [one.amount for one in order.absorbed])[1:]
+    share = next(
+        part
+        for part, one in zip(parts, order.absorbed, strict=True)
+        if one.client_order_id == record.client_order_id
+    )
+    if not share:
+        return record
+    fees = {currency: plain(fee * share / filled) for currency, fee in order.fees.items()}
+    return msgspec.structs.replace(
+        record, filled=max(share, record.filled), average=order.average, fees=fees or record.fees
+    )
+
+
+def follow(order: Order, records: Sequence[Order | None], keys: Keys, writer: str) -> Followers:
+    """The followers of `order`, which is about to be written; `records` are theirs, in the order of `order.absorbed`.
+
+    Each gets its share of the fills (`with_share`).
+    """
     named: list[str] = []
     arguments: list[int | str | bytes] = []
     events: list[Event] = []
-    for share, record in zip(parts, records, strict=True):
+    for record in records:
         if record is None or record.status is not OrderStatus.MERGED:
             continue
         named.append(keys.order(record.client_order_id))
-        if share > record.filled or (share and record.average != order.average):
+        shared = with_share(record, order)
+        if shared != record:
             times = msgspec.structs.replace(record.times, updated_at=order.times.updated_at)
-            record = msgspec.structs.replace(
-                record, filled=max(share, record.filled), average=order.average, times=times
-            )
+            record = msgspec.structs.replace(shared, times=times)
             arguments += [record.entry, encode_record(record)]
             events.append(
                 order_event(record, record.status, at=times.updated_at, name=EventName.MERGED, worker=writer)

@@ -51,7 +51,8 @@ class Margins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `safety`: the part of each limit that is used, at most 1. `burst`: the part of that which may go at
     once, the rest comes evenly; more burst is a lower steady rate. `reserve`: the part of a bucket kept for
     urgent requests (cancels, reduce-only, priority 0 to 2): one token at least, wherever a bucket can hold one beside
-    its greatest request. `arrival_spread_ms`: how much longer one
+    its greatest request. `background`: the part of a bucket that the pool's own questions may use (`background_floor`).
+    `arrival_spread_ms`: how much longer one
     request may take to the venue than another.
 
     Raises ValueError (msgspec.ValidationError when decoded) for values out of range.
@@ -60,6 +61,7 @@ class Margins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     safety: float = 0.95
     burst: float = 0.2
     reserve: float = 0.1
+    background: float = 0.5
     arrival_spread_ms: int = 250
 
     def __post_init__(self) -> None:
@@ -67,6 +69,7 @@ class Margins(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ("safety", self.safety, 0.05, 1.0),
             ("burst", self.burst, 0.0, 0.9),
             ("reserve", self.reserve, 0.0, 0.9),
+            ("background", self.background, 0.05, 1.0),
             ("arrival_spread_ms", self.arrival_spread_ms, 0, 60_000),
         ):
             if not least <= value <= most:
@@ -167,6 +170,13 @@ def plan_bucket(
         reserve=reserve,
         window_ms=window_ms,
     )
+
+
+def background_floor(bucket: Bucket, cost: int, share: float) -> int:
+    """The tokens that a question of the pool's own must leave in a bucket, so that orders never find it empty because
+    of such questions: all but `share` of it, or as much as a request of this `cost` can leave at all."""
+    kept = bucket.capacity - math.floor(bucket.capacity * Fraction(str(share)))
+    return max(min(max(kept, bucket.reserve), bucket.capacity - cost), 0)
 
 
 def ceiling_after_usage(bucket: Bucket, used: int, elapsed_ms: int) -> int | None:

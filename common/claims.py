@@ -6,19 +6,32 @@ that does more than acquire (begin an order) can include it.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from msgspec import Struct
 
-from common.buckets import Bucket, Margins, ceiling_after_usage, parse_notation, plan_bucket
+from common.buckets import (
+    Bucket,
+    Margins,
+    background_floor,
+    ceiling_after_usage,
+    parse_notation,
+    plan_bucket,
+)
 from common.exchange.base import Usage
 from common.venue_limits import Charge, Operation, Scope, VenueLimits
 from orderlane.intents import URGENT_PRIORITY
 from orderlane.keys import Keys
+from orderlane.published_limits import PENALTY, PublishedBucket, PublishedLimits, symbol_bucket
 
-PENALTY: Final = "penalty"
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9]")
+OF_INTENTS: Final = (Operation.PLACE, Operation.CANCEL, Operation.AMEND, Operation.CANCEL_ALL)
+CATCHING_UP: Final = 10
+"""The urgency of what nobody asked for, and what is needed once: reading what a gap may have hidden, comparing
+positions, agreement at a start. Like BACKGROUND, but may go half as deep again into what that leaves: else questions
+that are repeated for ever would take all that orders leave over, and a gap would never be read."""
+BACKGROUND: Final = 11
+"""The urgency of the pool's own questions that are repeated (sync, stuck orders). They wait behind every intent (0 to
+9), and leave a part of each bucket untouched, so that they never starve orders, in whichever process."""
 
 
 class Claim(Struct, frozen=True):
@@ -50,6 +63,7 @@ class Claims:
     def __init__(self, keys: Keys, limits: VenueLimits, margins: Margins | None = None) -> None:
         self.keys = keys
         self.limits = limits
+        self._background = (margins or Margins()).background
         self.buckets: dict[str, Bucket] = {}
         for name, limit in limits.limits.items():
             try:
@@ -60,7 +74,7 @@ class Claims:
             except ValueError as error:
                 raise ValueError(f"{limits.venue}, limit {name!r}: {error}") from None
         self._by_symbol = any(limit.scope is Scope.SYMBOL for limit in limits.limits.values())
-        self._made: dict[tuple[Operation, str, str, bool, bool], Claim] = {}
+        self._made: dict[tuple[Operation, str, str, bool, int, bool], Claim] = {}
 
     def claim(
         self,
@@ -73,23 +87,30 @@ class Claims:
     ) -> Claim:
         """The claim of one request. `account` may be empty for what needs none (markets, time).
 
-        `urgency`: 0 to 9, as of an intent; up to 2 may take the reserve.
+        `urgency`: 0 to 9, as of an intent, CATCHING_UP or BACKGROUND; up to 2 may take the reserve.
 
         Raises:
             ValueError: the charge is per account or symbol and none is given, or the account is called `ip`.
         """
-        urgent = urgency <= URGENT_PRIORITY
+        urgent, own = urgency <= URGENT_PRIORITY, max(urgency - CATCHING_UP + 1, 0)
         if not self._by_symbol:
             symbol = ""
-        made = self._made.get((operation, account, symbol, urgent, conditional))
+        kind = operation, account, symbol, urgent, own, conditional
+        made = self._made.get(kind)
         if made is None:
-            made = self._make(
-                self.limits.cost_of(operation, conditional=conditional), account, symbol, urgent
-            )
-            self._made[operation, account, symbol, urgent, conditional] = made
+            charges = self.limits.cost_of(operation, conditional=conditional)
+            made = self._made[kind] = self._make(charges, account, symbol, urgent, self._share_of(own))
         return made
 
-    def _make(self, charges: tuple[Charge, ...], account: str, symbol: str, urgent: bool) -> Claim:
+    def _share_of(self, own: int) -> float | None:
+        """The part of a bucket that the pool's own question may use; `own`: 0 of an intent, 1 when it catches up."""
+        if not own:
+            return None
+        return self._background if own > 1 else (1 + self._background) / 2
+
+    def _make(
+        self, charges: tuple[Charge, ...], account: str, symbol: str, urgent: bool, share: float | None
+    ) -> Claim:
         scopes = [scope for scope in (str(Scope.IP), account) if scope]
         if account == Scope.IP:
             raise ValueError(
@@ -101,7 +122,10 @@ class Claims:
             owner, name = _place_of(charge, account, symbol)
             bucket = self.buckets[charge.limit_name]
             bucket_keys.append(self.keys.bucket(owner, name))
-            arguments += bucket_arguments(bucket, charge.cost, urgent=urgent, penalty=scopes.index(owner) + 1)
+            floor = None if share is None else background_floor(bucket, charge.cost, share)
+            arguments += bucket_arguments(
+                bucket, charge.cost, urgent=urgent, penalty=scopes.index(owner) + 1, floor=floor
+            )
         penalties = tuple(self.penalty_key(scope) for scope in scopes)
         return Claim(
             gate=" ".join(bucket_keys),
@@ -133,12 +157,38 @@ class Claims:
         )
 
 
-def bucket_arguments(bucket: Bucket, cost: int, *, urgent: bool, penalty: int) -> tuple[int, ...]:
-    """A bucket's six integers in the block of `lua/buckets.lua`; `penalty`: which penalty key, from 1."""
+def published(claims: Claims) -> PublishedLimits:
+    """The limits as others may know them: the buckets, and what the requests of intents take from them."""
+    limits = claims.limits
+    return PublishedLimits(
+        buckets=[
+            PublishedBucket(
+                name=name,
+                scope=str(limits.limits[name].scope),
+                capacity=bucket.capacity,
+                refill=bucket.refill,
+                refill_ms=bucket.refill_ms,
+                reserve=bucket.reserve,
+            )
+            for name, bucket in claims.buckets.items()
+        ],
+        charges={
+            str(operation): {charge.limit_name: charge.cost for charge in limits.cost_of(operation)}
+            for operation in OF_INTENTS
+        },
+    )
+
+
+def bucket_arguments(
+    bucket: Bucket, cost: int, *, urgent: bool, penalty: int, floor: int | None = None
+) -> tuple[int, ...]:
+    """A bucket's six integers in the block of `lua/buckets.lua`; `penalty`: which penalty key, from 1; `floor`: tokens
+    to be left, if not the reserve."""
+    left = 0 if urgent else bucket.reserve if floor is None else floor
     return (
         penalty if bucket.restarts_empty else 0,
         cost,
-        0 if urgent else bucket.reserve,
+        left,
         bucket.capacity,
         bucket.refill,
         bucket.refill_ms,
@@ -157,4 +207,4 @@ def _place_of(charge: Charge, account: str, symbol: str) -> tuple[str, str]:
     if charge.scope is Scope.ACCOUNT:
         return account, charge.limit_name
     # Symbols that differ only in signs share a bucket: less is sent, never more.
-    return account, f"{charge.limit_name}_{_NOT_IN_NAMES.sub('_', symbol.lower())}"
+    return account, symbol_bucket(charge.limit_name, symbol)

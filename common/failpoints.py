@@ -31,7 +31,12 @@ class Point(Struct, frozen=True):
     `drives` names the kinds of work that pass it: `place`, `cancel`, `amend` (in place), `replace` (an amend that
     cancels and places anew), `cancel_all`; `any` for every entry, `process` for what no single entry belongs to,
     `archive` for the archiver; `think` for a lane whose waiting entries the rules change; `stream` for the holder of a
-    user stream.
+    user stream; `withdraw` for a cancel of a merged intent, whose order waits behind it; `give_way` for a place that
+    waits and is overtaken; `batch` for orders sent in one request; `account` for a cancel-all of an account while
+    intents of its other lanes wait; `standing` for whoever declares what stops new placements, and probes; `positions`
+    for whoever compares positions and balances with the exchange; `reconcile` for whoever brings an account to
+    agreement at a start, or meets orders without a record; `forgotten` for an entry of a Redis that came back without
+    its last writes.
     """
 
     meaning: str
@@ -58,6 +63,17 @@ POINTS: Final[Mapping[str, Point]] = {
         "a rule found something to do about entries that wait, nothing was written", ("think",)
     ),
     "think.done": Point("what a rule decided was carried out", ("think",)),
+    "withdraw.decided": Point(
+        "a cancel is about to take its target out of the order that it was merged into", ("withdraw",)
+    ),
+    "withdraw.done": Point("it was taken out, and the cancel has ended", ("withdraw",)),
+    "give_way.before": Point("something is to go before the entry in hand", ("give_way",)),
+    "give_way.done": Point("the entry in hand is back in its lane, whose head was given", ("give_way",)),
+    "batch.paid": Point("orders that go together are begun and paid for, nothing was sent", ("batch",)),
+    "batch.replied": Point("the answer to a batch was read, no lane has heard of it", ("batch",)),
+    "sweep.found": Point("a cancel-all knows what waits in the account's other lanes", ("account",)),
+    "sweep.ended": Point("what waited in one of them has ended, unsent; in others not yet", ("account",)),
+    "sweep.awaited": Point("what was in work there has come to an end, off the book", ("account",)),
     "place.normalized": Point("the order fits the market, no token was taken", ("place", "replace")),
     "place.admitted": Point("about to take its tokens and to write begin, in one step", ("place", "replace")),
     "place.begun": Point("SUBMITTED is on record, nothing was sent", ("place", "replace", "think")),
@@ -78,6 +94,15 @@ POINTS: Final[Mapping[str, Point]] = {
         "the exchange said what it knows, nothing of it is on record", ("place", "replace")
     ),
     "resolve.absent": Point("absence is proven, nothing was sent again", ("place", "replace", "think")),
+    # An entry that Redis may have forgotten the work on.
+    "recall.before": Point("about to ask for what Redis may have forgotten; its entry waits", ("forgotten",)),
+    "recall.absent": Point("the exchange has no such order, nothing of that is on record", ("forgotten",)),
+    "recall.listed": Point(
+        "the exchange said which orders it has beside what Redis knows, nothing was compared", ("forgotten",)
+    ),
+    "recall.claimed": Point(
+        "an order is on record as holding the amount of an intent, which still waits", ("forgotten",)
+    ),
     "target.asked": Point("the exchange said how a command's target stands, not on record", _COMMANDS),
     "target.noted": Point("the target's record is up to date, the command's is not", _COMMANDS),
     "replace.cancelled": Point("the target is cancelled, its successor is not named", ("replace",)),
@@ -87,6 +112,10 @@ POINTS: Final[Mapping[str, Point]] = {
     # The scheduler's sync.
     "sync.asked": Point("the exchange listed an account's open orders, nothing is on record", ("process",)),
     "sync.noted": Point("one order was brought up to date by the sync, others were not", ("process",)),
+    "stuck.asking": Point("a stuck order's question is noted, and not sent", ("process",)),
+    "stuck.asked": Point("the exchange said how a stuck order stands, nothing is on record", ("process",)),
+    "stuck.ended": Point("a stuck order's end is on record, its watch is still kept", ("process",)),
+    "stuck.told": Point("an order was told to be stuck, others were not", ("process",)),
     # The user streams.
     "stream.opened": Point("a user stream is open, nothing was asked or told yet", ("stream",)),
     "stream.gap": Point("about to ask for what a gap in the stream may have hidden", ("stream",)),
@@ -97,6 +126,37 @@ POINTS: Final[Mapping[str, Point]] = {
     "stream.received": Point("messages were received, nothing of them is on record", ("stream",)),
     "stream.noted": Point("an order's new fills are noted and told, its state is not on record", ("stream",)),
     "stream.written": Point("an order's state is on record as the stream told it", ("stream",)),
+    # What stops new placements, and lets them go again.
+    "standing.before": Point("about to declare a standing, to change it or to lift it", ("standing",)),
+    "standing.written": Point(
+        "a standing was changed, with its event; its answer was not heeded", ("standing",)
+    ),
+    "standing.probing": Point("this worker is the one that probes, and has asked nothing yet", ("standing",)),
+    "standing.probed": Point("a probe was answered or has failed, nothing of it stands yet", ("standing",)),
+    # Orders without a record, and the agreement at a start.
+    "external.seen": Point("an order of others was met, nothing of it is noted", ("reconcile",)),
+    "external.noted": Point("an order of others is noted and told, and has its record", ("reconcile",)),
+    "external.lost": Point("lost records are known, none was rebuilt", ("reconcile",)),
+    "external.rebuilt": Point("a lost record is on record again, others are not", ("reconcile",)),
+    "reconcile.opened": Point(
+        "a pool that starts has closed its accounts, no worker has joined it", ("reconcile",)
+    ),
+    "reconcile.held": Point(
+        "an account is this worker's to bring to agreement, nothing was asked", ("reconcile",)
+    ),
+    "reconcile.listed": Point("an account's open orders were listed, nothing is on record", ("reconcile",)),
+    "reconcile.asked": Point(
+        "an order that the list lacks was asked for, the answer is not on record", ("reconcile",)
+    ),
+    "reconcile.agreed": Point("an account is in agreement, and still closed", ("reconcile",)),
+    # Positions and balances.
+    "positions.read": Point(
+        "the exchange told positions and balances, nothing of it is judged", ("positions",)
+    ),
+    "positions.judged": Point("a drift is confirmed, nothing of it is on record", ("positions",)),
+    "positions.corrected": Point(
+        "a figure is corrected and told, the comparison is not noted", ("positions",)
+    ),
     # The archiver.
     "archive.migrated": Point("the schema is up to date and not committed", ("archive",)),
     "archive.read": Point("events were read from Redis, nothing of them is in the archive", ("archive",)),

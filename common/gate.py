@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import insort
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -86,18 +87,51 @@ class Idle:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.on_wait: Callable[[], None] = lambda: None
         """Called when one begins to wait."""
+        self._wholes: dict[asyncio.Task[Any], asyncio.Task[Any]] = {}
+        """Task -> the one that it does a part for."""
+        self._busy: Counter[asyncio.Task[Any]] = Counter()
+        """How many of a task's parts do more than wait."""
 
     @contextmanager
     def here(self) -> Iterator[None]:
         """The current task only waits within this block."""
         task = asyncio.current_task()
         assert task is not None, "only a task can wait"
+        whole = self._wholes.get(task)
         self.tasks.add(task)
+        self._count(whole, -1)
         self.on_wait()
         try:
             yield
         finally:
             self.tasks.discard(task)
+            self._count(whole, 1)
+
+    @contextmanager
+    def part_of(self, whole: asyncio.Task[Any]) -> Iterator[None]:
+        """Within this block the current task does a part of what `whole` awaits: that one only waits while all of its
+        parts do."""
+        part = asyncio.current_task()
+        assert part is not None, "only a task can do a part"
+        self._wholes[part] = whole
+        self._count(whole, 1)
+        try:
+            yield
+        finally:
+            del self._wholes[part]
+            self._count(whole, -1)
+
+    def _count(self, whole: asyncio.Task[Any] | None, change: int) -> None:
+        if whole is None:
+            return
+        self._busy[whole] += change
+        if self._busy[whole]:
+            self.tasks.discard(whole)
+            return
+        del self._busy[whole]
+        if whole in self._wholes.values():
+            self.tasks.add(whole)
+            self.on_wait()
 
 
 class Gate:

@@ -11,12 +11,14 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from redis.exceptions import RedisError
 
 from common.absorbed import NOBODY, Followers, follow
 from common.claims import Claim
@@ -28,6 +30,7 @@ from orderlane.events import Event, encode_event, order_event
 from orderlane.intents import intent_digest
 from orderlane.keys import Keys
 from orderlane.orders import TRANSITIONS, Order, OrderStatus, Reason, decode_order, encode_record
+from orderlane.tries import Try, add_try
 
 
 class Then(StrEnum):
@@ -87,7 +90,7 @@ def apply_report(order: Order, report: OrderReport, now_ms: int) -> Order | None
         status=status,
         exchange_order_id=report.exchange_order_id or order.exchange_order_id,
         amount=report.amount if resized and report.amount else order.amount or report.amount,
-        price=report.price if resized and report.price else order.price,
+        price=report.price if resized and report.price else order.price or report.price,
         filled=max(report.filled, order.filled),
         average=(report.average or order.average) if more_filled or order.average is None else order.average,
         fees=report.fees if more_filled and report.fees else order.fees or report.fees,
@@ -99,7 +102,7 @@ def apply_report(order: Order, report: OrderReport, now_ms: int) -> Order | None
 
 
 def _is_progress(before: OrderStatus, after: OrderStatus) -> bool:
-    return before != after and after in TRANSITIONS[before]
+    return before != after and not before.terminal and after in TRANSITIONS[before]
 
 
 def _is_resized(order: Order, report: OrderReport) -> bool:
@@ -169,13 +172,15 @@ class Journal:
             assert not isinstance(result, MustWait), "no tokens were asked for"
             return result
         event = self._event(order, before)
-        followers = await self._followers(order)
+        followers = await self.followers(order)
         arguments = self._write_arguments(order, before, hold)
         arguments += [
             self._retention_ms if order.status.terminal else 0, then.value, *followers.arguments,
             encode_event(event), *(encode_event(extra) for extra in (*extra_events, *followers.events)),
         ]  # fmt: skip
-        keys = (*self._lane_keys, *self._order_keys(order), self._keys.news, *followers.keys)
+        keys = (
+            *self._lane_keys, *self._order_keys(order), self._keys.unseen, self._keys.notes, *followers.keys,
+        )  # fmt: skip
         return self._read_result(order, hold, event, await self._ask("transition", keys, arguments, hold))
 
     async def begin(
@@ -207,7 +212,7 @@ class Journal:
         assert self._dispatcher is not None, "only a worker that holds a lane can end an entry"
         reply = await self._ask(
             "close_entry",
-            [*self._lane_keys, self._keys.events, self._keys.dead, self._keys.news],
+            [*self._lane_keys, self._keys.events, self._keys.dead, self._keys.unseen, self._keys.notes],
             [
                 hold.lane, hold.owner, self._dispatcher.worker_id, hold.entry, hold.rank,
                 msgspec.json.encode(dead) if dead else "", *(encode_event(event) for event in events),
@@ -235,7 +240,14 @@ class Journal:
             current = result.current
         return None
 
-    async def _followers(self, order: Order) -> Followers:
+    async def note_try(self, client_order_id: str, one: Try) -> None:
+        """Note a question about an order for people to read (`orderlane why`); what can't be noted is not."""
+        with suppress(RedisError, OSError):
+            async with self._runner.client.pipeline(transaction=False) as pipeline:
+                add_try(pipeline, self._keys.tries(client_order_id), one, self._retention_ms)
+                await pipeline.execute()
+
+    async def followers(self, order: Order) -> Followers:
         """The intents merged into this order, as its new fills leave them.
 
         Read after the record that this write stands on: whoever shares out other fills meanwhile changes that one.
@@ -265,7 +277,7 @@ class Journal:
             str(before.version) if before else "new",
             _may_leave(order.status, repeats), order.status.value,
             hold.entry if hold else order.entry, hold.rank if hold else "",
-            "" if before else intent_digest(order.intent), encode_record(order),
+            "" if before and _same_intent(before, order) else intent_digest(order.intent), encode_record(order),
         ]  # fmt: skip
 
     def _read_result(
@@ -289,6 +301,11 @@ class Journal:
         if hold is None or self._dispatcher is None:
             return await self._runner.run(script, keys, arguments)
         return await ask_until_answered(self._runner, self._dispatcher, script, keys, arguments)
+
+
+def _same_intent(before: Order, order: Order) -> bool:
+    """Whether the record keeps its intent: all do but one that was rebuilt without it, once it comes."""
+    return before.intent is order.intent or before.intent == order.intent
 
 
 @cache

@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -36,6 +36,10 @@ LEASE_LOST_MESSAGE: Final = (
     "the lease ended before it was renewed (Redis was away, or this process stood still): other workers run its "
     "lanes now, so it writes nothing more and starts over under a new id"
 )
+
+
+Heed = Callable[[Mapping[bytes, bytes], Mapping[bytes, bytes], int], None]
+"""Takes in the hashes of standings and of disabled strategies, and Redis TIME in ms."""
 
 
 class LeaseLost(Exception):
@@ -113,6 +117,10 @@ def lane_keys(keys: Keys) -> list[str]:
     ]  # fmt: skip
 
 
+def _as_hash(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def new_worker_id() -> str:
     """`host:pid:random`, never drawn twice; without `#`, which parts it from the grant."""
     host = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname())[:40]
@@ -133,7 +141,16 @@ def read_run(run: Sequence[Any], owner: str) -> Hold | None:
 class Dispatcher:
     """One worker id's side of dispatch. After `LeaseLost` it is of no more use: make a new one."""
 
-    def __init__(self, runner: ScriptRunner, keys: Keys, *, lease_ms: int) -> None:
+    def __init__(
+        self,
+        runner: ScriptRunner,
+        keys: Keys,
+        *,
+        lease_ms: int,
+        heed: Heed = lambda standings, disabled, now_ms: None,
+    ) -> None:
+        """`heed` is told, with each take and each heartbeat, what holds new placements back."""
+        self._heed = heed
         self.worker_id = new_worker_id()
         self.keys = keys
         self.doubt = Doubt()
@@ -168,6 +185,10 @@ class Dispatcher:
         """How long ago the last renewal that succeeded was asked for."""
         return time.monotonic() - self._renewed_at
 
+    def leases_given(self) -> float:
+        """How long it renewed the lease for, in ordinary leases: 1, or `IDLE_LEASES` for a worker without lanes."""
+        return self._given_ms / self._lease_ms
+
     def redis_now_ms(self) -> int:
         """Redis' clock as last seen plus what has passed since: the clock of deadlines, the same for all workers."""
         return int(time.monotonic() * 1000) + self._clock_offset_ms
@@ -189,7 +210,15 @@ class Dispatcher:
         try:
             answer = await self._runner.run(
                 "take",
-                [*lane_keys(self.keys), self.keys.control, self.keys.news, self.keys.unread],
+                [
+                    *lane_keys(self.keys),
+                    self.keys.control,
+                    self.keys.unseen,
+                    self.keys.unread,
+                    self.keys.standings,
+                    self.keys.notes,
+                    self.keys.disabled,
+                ],
                 [
                     self.worker_id,
                     self._grant,
@@ -207,9 +236,22 @@ class Dispatcher:
         if answer[0] != b"ok":
             raise LeaseLost(self.worker_id)
         failpoints.reach("take.answered")
-        _, now, last_intent, last_bell, doubt_from, doubt_before, reaped, read, lease, next_end, *runs = (
-            answer
-        )
+        (
+            _,
+            now,
+            last_intent,
+            last_bell,
+            doubt_from,
+            doubt_before,
+            reaped,
+            read,
+            lease,
+            next_end,
+            standings,
+            disabled,
+            *runs,
+        ) = answer
+        self._heed(_as_hash(standings), _as_hash(disabled), int(now))
         self._renewed(asked_at, int(lease))
         self._clock_offset_ms = int(now) - int(asked_at * 1000)
         doubt = Doubt(int(doubt_from), int(doubt_before))
@@ -237,12 +279,13 @@ class Dispatcher:
         """
         asked_at, grant = time.monotonic(), self._grant
         failpoints.reach("heartbeat.before")
-        given = await self._runner.run(
+        given, now, standings, disabled = await self._runner.run(
             "heartbeat",
-            [self.keys.workers, self.keys.load],
+            [self.keys.workers, self.keys.load, self.keys.standings, self.keys.disabled],
             [self.worker_id, self._lease_ms, self._lease_ms * (IDLE_LEASES if idle else 1)],
         )
         failpoints.reach("heartbeat.answered")
+        self._heed(_as_hash(standings), _as_hash(disabled), int(now))
         if not given and self._joined:
             raise LeaseLost(self.worker_id)
         if given:
@@ -260,7 +303,7 @@ class Dispatcher:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     def _renewed(self, asked_at: float, lease_ms: int) -> None:
-        self._renewed_at = asked_at
+        self._renewed_at, self._given_ms = asked_at, lease_ms
         self._lease_until = asked_at + lease_ms / 1000 * LEASE_USE
 
     async def _release_grant(self, grant: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from common.buckets import SLOW_START_MS
 from common.claims import Ceiling, Claim, Claims
 from common.exchange.base import Usage
-from common.gate import Gate
+from common.gate import Gate, Patience
 
 
 class RunScript(Protocol):
@@ -38,13 +38,16 @@ class Limiter:
         self.gate = gate or Gate()
         self._run = run
 
-    async def acquire(self, claim: Claim, urgency: int) -> None:
+    async def acquire(self, claim: Claim, urgency: int, patience: Patience | None = None) -> None:
         """Wait until the claim's tokens are taken. Among those that wait, a smaller `urgency` goes first.
 
         Send at once after it: the limit is kept by when requests leave. If the reply of Redis is lost the
         tokens may be gone; asking again takes others, which errs to the safe side.
+
+        Raises:
+            Overtaken: the wait was ended by its `patience`; no token is taken.
         """
-        await self.gate.run(claim.gate, urgency, partial(self.ask, claim))
+        await self.gate.run(claim.gate, urgency, partial(self.ask, claim), patience)
 
     async def ask(self, claim: Claim) -> int:
         """Take the tokens now and return 0, or take none and return the ms to wait."""

@@ -17,10 +17,11 @@ from limits.storage import Storage
 from limits.strategies import RateLimiter
 
 from common.buckets import Bucket, Margins, plan_bucket
-from common.claims import PENALTY, bucket_arguments
+from common.claims import bucket_arguments
 from common.scripts import load_script
 from orderlane.connection import connect
 from orderlane.keys import Keys
+from orderlane.published_limits import PENALTY
 
 SCHEMES: Final = [
     "orderlane+redis", "orderlane+rediss", "orderlane+unix", "orderlane+redis+sentinel", "orderlane+rediss+sentinel",

@@ -50,8 +50,15 @@ class Pipeline(asyncio.Protocol):
     def __init__(
         self, connection: AbstractConnection, timeout_seconds: float, on_change: Callable[[], None]
     ) -> None:
+        """Take the connection over.
+
+        Raises:
+            redis.exceptions.ConnectionError: it broke meanwhile, which redis-py was told and nobody will be again.
+        """
         # redis-py offers no public way to the transport; tests/common/test_redis.py fails should it move.
         self._transport: asyncio.Transport = connection._writer.transport  # type: ignore[union-attr,assignment]
+        if self._transport.is_closing() or connection._reader.at_eof():  # type: ignore[union-attr]
+            raise RedisConnectionError("the connection to Redis broke as soon as it was made")
         self._before: asyncio.BaseProtocol = self._transport.get_protocol()
         self._loop = asyncio.get_running_loop()
         self._timeout_seconds = timeout_seconds
@@ -78,7 +85,11 @@ class Pipeline(asyncio.Protocol):
         for call in calls:
             call.deadline = deadline
         self._under_way.extend(calls)
-        self._transport.write(b"".join([call.packed for call in calls]))
+        try:
+            self._transport.write(b"".join([call.packed for call in calls]))
+        except RuntimeError as error:  # uvloop's word for a connection of whose end we are about to be told
+            self.cut(RedisConnectionError(f"the connection to Redis broke: {error}"))
+            return
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._on_time)
 

@@ -124,8 +124,9 @@ class ScriptRunner:
     """Runs Lua scripts on one connection of the client's; the calls of one turn of the event loop leave in one write,
     and none waits for the reply to another.
 
-    The connection is made when first needed, and anew after it broke. It ends with the client (`aclose`). Where it then
-    reaches another server than before, what waits is not run there: that server may have forgotten on what it rests.
+    The connection is made when first needed, and anew after it broke. Where it then reaches another server than before,
+    what waits is not run there: that server may have forgotten on what it rests. It ends with the client, before whose
+    end `aclose` sees to it that none is being made.
     """
 
     client: redis.asyncio.Redis
@@ -137,6 +138,7 @@ class ScriptRunner:
     _own: OwnConnection = field(init=False)
     _opening: asyncio.Task[None] | None = None
     _is_due: bool = False
+    _is_closed: bool = False
     _loading: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -148,12 +150,25 @@ class ScriptRunner:
         Raises:
             redis.exceptions.RedisError: the script failed, or its reply was lost (`REPLY_LOST`): it may have run.
         """
+        if self._is_closed:
+            raise RedisConnectionError(f"script {name} was not sent: this process is closing its connections")
         script, loop = load_script(name), asyncio.get_running_loop()
         packed = _packed("EVALSHA", script.sha1, len(keys), *keys, *arguments)
         call = _ScriptCall(script, packed, loop.create_future())
         self._waiting.append(call)
         self._send_soon()
         return await call.reply
+
+    async def aclose(self) -> None:
+        """Make no connection any more, and give up one that is being made, with the calls that wait for it.
+
+        To be called before the client is closed, which would not see a connection that comes after.
+        """
+        self._is_closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        self._fail_waiting(RedisConnectionError("this process closes its connections to Redis"))
 
     def _send_soon(self) -> None:
         if not self._is_due:
@@ -165,7 +180,8 @@ class ScriptRunner:
         self._is_due = False
         pipeline = self._own.pipeline
         if pipeline is None or pipeline.lost is not None:
-            if self._waiting and (self._opening is None or self._opening.done()):
+            is_opening = self._opening is not None and not self._opening.done()
+            if self._waiting and not is_opening and not self._is_closed:
                 self._opening = asyncio.create_task(self._open())
             return
         batch: list[Call] = []
@@ -207,14 +223,17 @@ class ScriptRunner:
             await self._own.open()
             self._note_server()
         except BaseException as error:
-            waiting, self._waiting = self._waiting, deque()
-            for call in waiting:
-                if not call.reply.done():
-                    call.reply.set_exception(_as_redis_error(error))
+            self._fail_waiting(error)
             if not isinstance(error, Exception):
                 raise
             return
         self._send()
+
+    def _fail_waiting(self, error: BaseException) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            if not call.reply.done():
+                call.reply.set_exception(_as_redis_error(error))
 
     def _note_server(self) -> None:
         reached = _reached.get(self._own.taken, "") if self._own.taken is not None else ""

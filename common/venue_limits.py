@@ -50,6 +50,10 @@ class Operation(StrEnum):
     """The mark price, or the top of the book, of one symbol."""
     USER_STREAM = "user_stream"
     """Opening an account's user stream."""
+    POSITIONS = "positions"
+    """Every position of an account; on a spot venue nothing is asked for."""
+    BALANCES = "balances"
+    """Every balance of an account."""
 
 
 class Limit(Struct, frozen=True):
@@ -135,6 +139,8 @@ BINANCE: Final = _venue(
         Operation.TIME: {"weight_1m": 1},
         Operation.REFERENCE_PRICE: {"weight_1m": 2},
         Operation.USER_STREAM: {"weight_1m": 2},  # userDataStream.subscribe.signature
+        Operation.POSITIONS: {"weight_1m": 1},
+        Operation.BALANCES: {"weight_1m": 20},  # account
     },
 )
 
@@ -163,6 +169,8 @@ BINANCE_USDM: Final = _venue(
         Operation.TIME: {"weight_1m": 1},
         Operation.REFERENCE_PRICE: {"weight_1m": 2},
         Operation.USER_STREAM: {"weight_1m": 1},  # listenKey
+        Operation.POSITIONS: {"weight_1m": 5},  # positionRisk, v3
+        Operation.BALANCES: {"weight_1m": 5},  # balance, v3
     },
 )
 
@@ -193,6 +201,9 @@ BYBIT: Final = _venue(
         Operation.TIME: {"requests": 1},
         Operation.REFERENCE_PRICE: {"requests": 1},
         Operation.USER_STREAM: {"requests": 1},
+        # One request for each coin that linear contracts settle in; the venue allows more than "lookups" does.
+        Operation.POSITIONS: {"requests": 2, "lookups": 2},
+        Operation.BALANCES: {"requests": 1, "lookups": 1},
     },
 )
 
@@ -212,6 +223,8 @@ OKX: Final = _venue(
         Limit("algo_lookups", Scope.ACCOUNT, "20/2 seconds"),
         Limit("algo_open_orders", Scope.ACCOUNT, "20/2 seconds"),
         Limit("histories", Scope.ACCOUNT, "20/2 seconds"),
+        Limit("account_positions", Scope.ACCOUNT, "10/2 seconds"),
+        Limit("account_balances", Scope.ACCOUNT, "10/2 seconds"),
         Limit("instruments", Scope.IP, "20/2 seconds"),
         Limit("times", Scope.IP, "10/2 seconds"),
     ),
@@ -232,6 +245,8 @@ OKX: Final = _venue(
         Operation.TIME: {"times": 1},
         Operation.REFERENCE_PRICE: {"times": 1},
         Operation.USER_STREAM: {"times": 1},
+        Operation.POSITIONS: {"account_positions": 1},
+        Operation.BALANCES: {"account_balances": 1},
     },
     {
         Operation.PLACE: {"algo_orders": 1, "orders_account": 1},
@@ -264,6 +279,8 @@ KRAKEN: Final = _venue(
         Operation.TIME: {"public": 1},
         Operation.REFERENCE_PRICE: {"public": 1},
         Operation.USER_STREAM: {"counter": 1},  # GetWebSocketsToken
+        Operation.POSITIONS: {"counter": 1},
+        Operation.BALANCES: {"counter": 1},  # BalanceEx
     },
 )
 

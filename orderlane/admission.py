@@ -85,7 +85,7 @@ class Submission(Struct, frozen=True, kw_only=True):
         if fields.get(b"receipt", b"").decode() == self.receipt:
             return Submitted(order=existing, duplicate=False)
         digest = fields.get(b"digest", b"").decode() or intent_digest(existing.intent)
-        if digest != self.digest:
+        if digest != self.digest and not existing.may_be_of(self.intent):
             raise IdReused(self.intent, existing)
         return Submitted(order=existing, duplicate=True)
 

@@ -28,6 +28,7 @@ from orderlane.events import Event
 from orderlane.intents import Intent
 from orderlane.lookup import Place, Target, only_order, replaced_by, stated_target, target_of
 from orderlane.orders import Order
+from orderlane.positions import AccountPositions, hashes_of, read_answers
 from orderlane.waiting import BLOCK_SECONDS, Until, check_position, has_reached, reports, statuses_of
 
 
@@ -93,6 +94,17 @@ class AsyncClient:
         keys = [key for place in places for key in await self._link.open_order_keys(place)]
         begun = [order for order in await self._link.orders(keys) if not order.status.terminal]
         return sorted(begun, key=lambda order: order.times.updated_at)
+
+    async def positions(
+        self, account: str | None = None, *, exchange: str | None = None
+    ) -> list[AccountPositions]:
+        """Positions and balances of each account; see `Client.positions`."""
+        found: list[AccountPositions] = []
+        for place in await self._link.places(exchange, account):
+            keys = hashes_of(self.settings.keys(place.exchange), place.account)
+            now_ms, hashes = await self._link.hashes(keys)
+            found += read_answers([(place.exchange, place.account)], hashes, now_ms)
+        return found
 
     async def wait(
         self,

@@ -119,6 +119,19 @@ class AsyncPoolLink:
         """
         return only_exchange(await self.named_exchanges(exchange))
 
+    async def hashes(self, keys: Sequence[str]) -> tuple[int, list[Any]]:
+        """The hashes under these keys, in order, and the clock of their Redis, ms. The keys are of one exchange."""
+
+        async def read() -> list[Any]:
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.hgetall(key)
+                return list(await pipeline.execute())
+
+        seconds, microseconds = await self._command(lambda: self.redis.time())
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return now_ms, await self._command(read) if keys else []
+
     async def places(self, exchange: str | None, account: str | None) -> list[Place]:
         """The accounts a call may mean."""
         named = account or self.settings.account

@@ -26,6 +26,7 @@ from orderlane.intents import Intent
 from orderlane.lookup import Place, Target, only_order, replaced_by, stated_target, target_of
 from orderlane.orders import Order
 from orderlane.pool_link import PoolLink
+from orderlane.positions import AccountPositions, hashes_of, read_answers
 from orderlane.waiting import BLOCK_SECONDS, Until, check_position, has_reached, reports, statuses_of
 
 
@@ -129,6 +130,18 @@ class Client:
         keys = [key for place in places for key in self._link.open_order_keys(place)]
         begun = [order for order in self._link.orders(keys) if not order.status.terminal]
         return sorted(begun, key=lambda order: order.times.updated_at)
+
+    def positions(self, account: str | None = None, *, exchange: str | None = None) -> list[AccountPositions]:
+        """Positions and balances of each account as its fills add up to them, with what the exchange said of them last.
+
+        `comparison` says how far they can be relied on: when they last were as the exchange says, and why they have
+        not been compared since, if they haven't.
+        """
+        found: list[AccountPositions] = []
+        for place in self._link.places(exchange, account):
+            now_ms, hashes = self._link.hashes(hashes_of(self.settings.keys(place.exchange), place.account))
+            found += read_answers([(place.exchange, place.account)], hashes, now_ms)
+        return found
 
     def wait(
         self,

@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orderlane.closed_transports import mended
 from orderlane.cluster import (
     Command,
     is_for_every_node,
@@ -78,10 +79,10 @@ def open_cluster_async(url: str, options: dict[str, Any], *, home: str = "", **o
     kind = AsyncSlotTLSConnection if cluster.url.tls else AsyncSlotConnection
 
     def plain(of: type[Any], slot: int | None, **own: Any) -> Any:
-        return of.from_url(
+        return mended(of.from_url(
             cluster.url.first_url, connection_class=kind, cluster=cluster, slot=slot,
             retry=AsyncRetry(NoBackoff(), 0), **options, **own,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     client: AsyncClusterRedis = plain(AsyncClusterRedis, slot, **own)
     client.slot_map, client.plain = cluster, lambda slot: plain(redis.asyncio.Redis, slot)

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderlane import sentinel
+from orderlane.closed_transports import mended
 from orderlane.cluster import is_cluster
 from orderlane.cluster_clients import open_cluster, open_cluster_async
 
@@ -56,9 +57,9 @@ def connect_async(
         return open_cluster_async(url, _options(socket_timeout_seconds), home=home, **options)
     retry, chosen = AsyncRetry(NoBackoff(), 0), _options(socket_timeout_seconds) | options
     if sentinel.names_sentinels(url):
-        return sentinel.connect_async(url, retry=retry, **chosen)
+        return mended(sentinel.connect_async(url, retry=retry, **chosen))
     _check_database(url)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **chosen)
+    return mended(redis.asyncio.Redis.from_url(url, retry=retry, **chosen))
 
 
 def redacted(url: str) -> str:

@@ -35,8 +35,20 @@ class EventName(StrEnum):
     """Changed while it waited, by the intent that `related` names."""
     TRADE = "order.trade"
     """One fill, by the exchange's own id of it. `numbers` holds `trade_id`, `side`, `amount` (base), `price` (quote per
-    base), `fee`, `fee_currency`, `liquidity` (`maker` or `taker`) and `traded_at` (ms, the exchange's time); what is
-    not known is left out."""
+    base), `fee`, `fee_currency`, `liquidity` (`maker` or `taker`), `realised` (profit on a derivatives position) and
+    `traded_at` (ms, the exchange's time); what is not known is left out."""
+    STUCK = "order.stuck"
+    """Nothing moves about this order, and its deadline has passed without evidence (once for each deadline). `reason`
+    says what is missing; `numbers` holds `kind` (`unacknowledged`, `cancel`, `absent` or `unknown`), `stuck_ms` (for
+    how long), `deadline_ms` (how long is usual), `asked` (questions about it), `not_found` (answered by "no such
+    order"), `failed` (not answered) and `next_at` (ms: when it is asked for again)."""
+    EXTERNAL = "order.external"
+    """The exchange has an order that the pool did not place; told once for each, and once more when more is done about
+    it. `intent_id` is the name by which intents may speak of it, once it is tracked. `numbers` holds what is known:
+    `action` (`report`, `adopt` or `cancel`), `client_order_id` (as the exchange has it), `status`, `side`, `type`,
+    `amount`, `price`, `filled`, and `pool` where it seems to be another pool's."""
+    REBUILT = "order.rebuilt"
+    """An order of the pool whose record was lost is on record again, as the exchange shows it."""
     LATENCY = "execution.latency"
     RATE_LIMIT = "execution.rate_limit"
     SYSTEM_ERROR = "system.error"
@@ -45,6 +57,30 @@ class EventName(StrEnum):
     any more. `numbers` holds `depth` (unfinished intents of the exchange), `oldest_ms` (age of the oldest of them),
     `drained_per_second` (how many ended; left out where it is not known yet) and `account:<name>` (the depth of an
     account, for the five deepest)."""
+    DEGRADED = "system.degraded"
+    """New placements of an exchange, or of the `account`, wait: `reason` says why, `numbers` holds `cause` (`errors`,
+    `ban` or `operator`), `since_ms`, where known `until_ms` (the end of a ban, or the next probe), and the figures
+    behind it. Once more for each probe that fails."""
+    RECOVERING = "system.recovering"
+    """The next step of a recovery: `share` of the new placements go through."""
+    RECOVERED = "system.recovered"
+    """New placements go again, as far as this `cause` is concerned; `lasted_ms`: how long they waited for it."""
+    RECONCILING = "account.reconciling"
+    """Journal and exchange are being brought to agreement; new placements of the account wait."""
+    RECONCILED = "account.reconciled"
+    UNRECONCILED = "account.unreconciled"
+    """They could not be: new placements of the account wait until they are."""
+
+    POSITION_CORRECTED = "position.corrected"
+    """A position was not what the exchange says, in two readings, and is now. `numbers` holds `expected` (what fills
+    added up to), `exchange` (what the exchange says), `drift` (the difference, base), `worth` (of the drift, in quote;
+    left out where no price is known), `critical` (`1` where it is beyond the thresholds) and `at` (ms)."""
+    BALANCE_CORRECTED = "balance.corrected"
+    """The same of a balance, whose asset is in `numbers` as `asset`; drift and figures count in it."""
+    STRATEGY_DISABLED = "risk.strategy_disabled"
+    """New opening orders of `strategy` (`*`: of all) on `symbol` are refused, for the `reason`."""
+    STRATEGY_ENABLED = "risk.strategy_enabled"
+    """They are accepted again: a person said so."""
 
 
 EVENT_OF_STATUS: dict[OrderStatus, EventName] = {

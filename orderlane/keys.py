@@ -88,10 +88,16 @@ class Keys:
         return self._key("bell")
 
     @cached_property
-    def news(self) -> str:
-        """Set: lanes in which an intent has arrived that may spare requests for what waits before it (a cancel of it,
-        say), and that nobody has looked at since."""
-        return self._key("news")
+    def unseen(self) -> str:
+        """Hash: lane -> from which place in it on (rank and entry, as in `waiting`) nobody has looked at what waits
+        there. Empty: an intent has arrived that may spare requests for what waits before it (a cancel of it, say)."""
+        return self._key("unseen")
+
+    @cached_property
+    def notes(self) -> str:
+        """Sorted set, score 0: of lanes that are long, `lane NUL fact NUL rank entry`: what each waiting entry is
+        about, so that an urgent one finds what it must not pass; and, before all lanes, the facts of each entry."""
+        return self._key("notes")
 
     @cached_property
     def unread(self) -> str:
@@ -138,6 +144,12 @@ class Keys:
         return self._key("control")
 
     @cached_property
+    def standings(self) -> str:
+        """Hash: `scope|cause` -> a standing (JSON): why new placements of an account, or of the whole exchange (scope
+        `*`), wait (`orderlane/standing.py`)."""
+        return self._key("standings")
+
+    @cached_property
     def markets(self) -> str:
         """Hash: the venue's market rules, loaded once and shared: `loaded_at` (ms), `markets` (JSON), and `ccxt`,
         what ccxt itself needs of them (JSON, deflated)."""
@@ -161,9 +173,62 @@ class Keys:
         when (`complete_until`, ms by the exchange's clock) all that it has to tell is in the journal."""
         return self._key(f"stream:{account}")
 
+    def positions(self, account: str) -> str:
+        """Hash: symbol -> `version position` (JSON): what the account's fills add up to (`orderlane/positions.py`)."""
+        return self._key(f"positions:{account}")
+
+    def balances(self, account: str) -> str:
+        """Hash: asset -> `version balance` (JSON): what the account's fills leave of each asset."""
+        return self._key(f"balances:{account}")
+
+    def compared(self, account: str) -> str:
+        """Hash: `state`, how the account's last comparison with the exchange went (JSON), and `readings`, what the
+        exchange said then of each position and balance (JSON)."""
+        return self._key(f"compared:{account}")
+
+    @cached_property
+    def disabled(self) -> str:
+        """Hash: `account|symbol|strategy` (strategy `*`: all) -> why its opening orders are refused (JSON)."""
+        return self._key("disabled")
+
+    @cached_property
+    def synced(self) -> str:
+        """Hash: account -> when its open orders were last compared with the exchange's, and what came of it (JSON,
+        `orderlane/sync_status.py`)."""
+        return self._key("synced")
+
+    @cached_property
+    def limits(self) -> str:
+        """Hash: what workers publish of the exchange's limits, so that others can say who waits for which: `buckets`
+        and `charges` (JSON, `orderlane/published_limits.py`)."""
+        return self._key("limits")
+
+    def stuck(self, account: str) -> str:
+        """Hash: client order id -> an order of the account about which nothing moves (JSON, `orderlane/stuck.py`)."""
+        return self._key(f"stuck:{account}")
+
+    def tries(self, client_order_id: str) -> str:
+        """List: the last questions asked about an order, and their answers (JSON, `orderlane/tries.py`)."""
+        return self._key(f"tries:{client_order_id}")
+
     def fills(self, client_order_id: str) -> str:
         """Hash: the exchange's trade id -> fill (JSON): an order's fills that were counted, each once."""
         return self._key(f"fills:{client_order_id}")
+
+    def external(self, account: str) -> str:
+        """Hash: name -> what is done about it, and what it is (JSON): orders on the account that the pool did not place
+        (`orderlane/external.py`)."""
+        return self._key(f"external:{account}")
+
+    def external_ended(self, account: str) -> str:
+        """Sorted set: those of them that are not open any more; score: since when, ms. They are kept for a while, so
+        that none is told twice."""
+        return self._key(f"external_ended:{account}")
+
+    def reconcile(self, account: str) -> str:
+        """Hash: how far the account is with being brought to agreement with the exchange, who does it and until when,
+        and for which Redis server it was done last (`orderlane/reconcile_status.py`)."""
+        return self._key(f"reconcile:{account}")
 
     def bucket(self, scope: str, name: str) -> str:
         """Hash: a token bucket, or (name `penalty`) a shared pause; scope is `ip` or an account."""
@@ -176,8 +241,9 @@ class Keys:
 
 KNOWN = re.compile(
     r"^[A-Za-z0-9._-]+:(exchanges|\{[A-Za-z0-9._-]+\}:("
-    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|news|unread|drained|events|archive|dead|unknown|accounts|control|markets"
-    r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|stream:[A-Za-z0-9._-]{1,64}|fills:[a-z2-7]{25}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
+    r"intents|waiting|owners|ready|parked|workers|load|hungry|grants|bell|unseen|notes|unread|drained|events|archive|dead|unknown|accounts|control|synced|limits|standings|markets"
+    r"|(positions|balances|compared):[A-Za-z0-9._-]{1,64}|disabled"
+    r"|order:[a-z2-7]{25}|open:[A-Za-z0-9._-]{1,64}|stream:[A-Za-z0-9._-]{1,64}|fills:[a-z2-7]{25}|(external|external_ended|reconcile):[A-Za-z0-9._-]{1,64}|tries:[a-z2-7]{25}|stuck:[A-Za-z0-9._-]{1,64}|bucket:[A-Za-z0-9._-]{1,64}:[a-z0-9_]+|lock:[A-Za-z0-9._:-]+"
     r"))\Z"
 )
 """Every form a key of a pool can take (rq keeps its own, under `rq:`)."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from orderlane.errors import ExchangeUnclear, IntentAmbiguous, OrderEnded, OrderNotFound
 from orderlane.intents import CancelAll, CancelOrder
-from orderlane.orders import Order
+from orderlane.orders import Order, OrderStatus
 
 
 class Place(Struct, frozen=True):
@@ -65,7 +65,8 @@ def target_of(order: Order) -> Target:
         raise ValueError(
             f"intent {intent.id!r} is a {type(intent).__name__}: it places no order to cancel or amend"
         )
-    if order.status.terminal:
+    may_be_parted = order.status is OrderStatus.MERGED  # the pool knows whether its order has begun
+    if order.status.terminal and not may_be_parted:
         raise OrderEnded(order)
     return Target(
         id=intent.id,

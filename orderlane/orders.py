@@ -43,7 +43,7 @@ class OrderStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return not TRANSITIONS[self]
+        return self in _ENDS
 
 
 _Q, _S, _A, _P, _F = (
@@ -56,6 +56,7 @@ _Q, _S, _A, _P, _F = (
 _R, _X, _C, _E = OrderStatus.REJECTED, OrderStatus.FAILED, OrderStatus.CANCELED, OrderStatus.EXPIRED
 _M, _D, _U = OrderStatus.MERGED, OrderStatus.DONE, OrderStatus.UNKNOWN
 
+_ENDS = frozenset({_F, _R, _X, _C, _E, _M, _D})
 _ON_THE_EXCHANGE = frozenset({_A, _P, _F, _C, _E})
 
 TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
@@ -69,11 +70,12 @@ TRANSITIONS: Final[Mapping[OrderStatus, frozenset[OrderStatus]]] = {
     _X: frozenset(),
     _C: frozenset(),
     _E: frozenset(),
-    _M: frozenset(),
+    _M: frozenset({_C}),
     _D: frozenset(),
 }
-"""What may follow what; the only place that says so. A terminal status has no successor: a later report may
-only raise its fills (`correct_fills` of the journal). SUBMITTED follows itself when a request that certainly
+"""What may follow what; the only place that says so. A terminal status has no successor (a later report may only
+raise its fills: `correct_fills` of the journal), but for one: what was MERGED is CANCELED where a cancel takes it out
+again before the order that it is a part of begins. SUBMITTED follows itself when a request that certainly
 was not executed is sent anew; SUBMITTED follows UNKNOWN when absence is proven and the order is sent again.
 MERGED, CANCELED, EXPIRED and DONE follow QUEUED when an intent ends without a request: absorbed, cancelled or
 replaced while it waited, too late, or (a cancel, an amend) fulfilled on a target that was still waiting."""
@@ -164,6 +166,12 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     related: str = ""
     """The id of the other intent that had a part in the last change: what it was merged into, cancelled, replaced,
     annulled or edited by, or what it acted on."""
+    external: bool = False
+    """The pool did not place this order: it was found on the exchange and is tracked since. `intent` says what it was
+    placed with, under the name by which intents may speak of it (`orderlane.identity.external_intent_id`)."""
+    rebuilt: bool = False
+    """The pool placed this order, and its record was lost: all that is known is what the exchange showed. Once the
+    intent itself comes again, it takes the place of the stand-in."""
     attempts: int = 0
     absences: int = 0
     executable_until: int = 0
@@ -177,6 +185,17 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def asked(self) -> Intent:
         """What is to be sent: the intent, or what others made of it while it waited."""
         return self.edited or self.intent
+
+    def may_be_of(self, intent: Intent) -> bool:
+        """Whether an intent whose id names this order, of which only what the exchange showed is on record (`rebuilt`),
+        is the one that placed it: it can't have been placed on another symbol or side. Amounts and prices are rounded,
+        merged and amended on the way."""
+        side = getattr(intent, "side", None)
+        return (
+            self.rebuilt
+            and self.intent.symbol == intent.symbol
+            and side in (None, getattr(self.intent, "side", None))
+        )
 
     @property
     def remaining(self) -> Decimal:

@@ -119,6 +119,18 @@ class PoolLink:
             for each in ([named] if named else self.accounts(one))
         ]
 
+    def hashes(self, keys: Sequence[str]) -> tuple[int, list[Any]]:
+        """The hashes under these keys, in order, and the clock of their Redis, ms. The keys are of one exchange."""
+
+        def read() -> list[Any]:
+            with self.redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.hgetall(key)
+                return list(pipeline.execute())
+
+        seconds, microseconds = self.ask(self.redis.time)
+        return int(seconds) * 1000 + int(microseconds) // 1000, self.ask(read) if keys else []
+
     def open_order_keys(self, place: Place) -> list[str]:
         """The keys of the account's orders that were begun and have not ended."""
         keys = self.settings.keys(place.exchange)

@@ -10,9 +10,15 @@ from msgspec import Struct
 
 from orderlane.archive.state import ArchiveState, decode_states, event_position
 from orderlane.backlog import ask_backlog, questions, read_backlog
+from orderlane.disabled import DisabledStrategy, decode_disabled
+from orderlane.external import count_external
 from orderlane.keys import Keys
 from orderlane.pool_link import PoolLink
+from orderlane.reconcile_status import ReconcileStatus, read_reconciles
+from orderlane.standing import Standing, decode_standings
 from orderlane.stream_status import StreamStatus, read_streams
+from orderlane.stuck import StuckOrders, read_stuck
+from orderlane.sync_status import SyncState, read_syncs
 
 SCAN_COUNT: Final = 1_000
 SCAN_LIMIT: Final = 200
@@ -66,7 +72,11 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
 
     Without `registered` no worker has ever run it: only its stream of intents is there, and waits.
     Of the `backlog` (unfinished intents), `unread` have not been sorted into a lane yet; `drained_per_second` and
-    `account_backlogs` are as `orderlane.backlog.Backlog` has them. `buckets_complete` is
+    `account_backlogs` are as `orderlane.backlog.Backlog` has them. `standings` say why new placements wait, if any do.
+    `syncs`: when each account was last compared with the exchange; `stuck`: orders about which nothing moves.
+    `reconciles`: each account's agreement with the exchange, under way or the last. `external_orders`: how many orders
+    are open that the pool did not place, of each account that has any.
+    `buckets_complete` is
     False when Redis holds too many keys to look at all of them for buckets.
     """
 
@@ -92,6 +102,13 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     control: dict[str, str]
     archives: list[ArchiveStatus]
     streams: list[StreamStatus]
+    syncs: list[SyncState]
+    stuck: list[StuckOrders]
+    standings: list[Standing]
+    reconciles: list[ReconcileStatus]
+    external_orders: dict[str, int]
+    disabled: list[DisabledStrategy]
+    """Strategies whose new opening orders are refused on one symbol of an account."""
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
@@ -151,7 +168,7 @@ def _read_exchange(link: PoolLink, exchange: str, registered: bool) -> ExchangeS
     now_ms, replies = backlog.now_ms, iter(answers[questions(accounts) :])
     ready, owned, parked, parked_first = (next(replies) for _ in range(4))
     unknown, unknown_first, dead, workers, load, hungry, control = (next(replies) for _ in range(7))
-    archives, last_event = next(replies), next(replies)
+    archives, last_event, standings, disabled = (next(replies) for _ in range(4))
     buckets, complete = _read_buckets(link, keys, now_ms)
     return ExchangeStatus(
         exchange=exchange,
@@ -176,6 +193,12 @@ def _read_exchange(link: PoolLink, exchange: str, registered: bool) -> ExchangeS
         control={name.decode(): value.decode(errors="replace") for name, value in sorted(control.items())},
         archives=[_archive(state, last_event, now_ms) for state in decode_states(archives)],
         streams=read_streams(link, keys, accounts, now_ms),
+        syncs=read_syncs(link, keys),
+        stuck=read_stuck(link, keys, accounts),
+        standings=decode_standings(standings),
+        reconciles=read_reconciles(link, keys, accounts, now_ms),
+        external_orders=count_external(link, keys, accounts),
+        disabled=decode_disabled(disabled),
     )
 
 
@@ -195,6 +218,8 @@ def _ask_all(link: PoolLink, keys: Keys, accounts: Sequence[str]) -> list[Any]:
         pipeline.hgetall(keys.control)
         pipeline.hgetall(keys.archive)
         pipeline.xrevrange(keys.events, count=1)
+        pipeline.hgetall(keys.standings)
+        pipeline.hgetall(keys.disabled)
         for account in accounts:
             pipeline.zcard(keys.open(account))
         return list(pipeline.execute())

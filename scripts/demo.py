@@ -21,9 +21,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from orderlane.client import Client
 from orderlane.connection import connect
 from orderlane.events import EventName, decode_event
 from orderlane.keys import EVENT_FIELD, Keys
+from scripts.harness.agreement import Agreement, wait_for_agreement
 from scripts.harness.evidence import leaked_keys, read_appended, read_arrived, read_journal
 from scripts.harness.flooded import FLOOD_INTENTS, run_flooded
 from scripts.harness.processes import ROOT, LocalPool, PoolFailed
@@ -31,7 +33,8 @@ from scripts.harness.producer import COINS
 from scripts.harness.verdict import Verdict, judge, percentile
 
 POOL: Final = "orderlane"
-EXCHANGES: Final = ("binance", "binance-spot")
+PRODUCTS: Final = {"binance": "usdm", "binance-spot": "spot"}
+EXCHANGES: Final = tuple(PRODUCTS)
 EXIT_FAILED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 MASTERS: Final = 3
@@ -81,7 +84,7 @@ class Progress:
         return grid
 
 
-def show(verdict: Verdict, seconds: float, console: Console) -> None:
+def show(verdict: Verdict, agreement: Agreement, seconds: float, console: Console) -> None:
     """Print the closing table."""
     table = Table(
         title="reconciled against the exchange's own books", title_justify="left", show_header=False
@@ -103,6 +106,12 @@ def show(verdict: Verdict, seconds: float, console: Console) -> None:
         ("out of lane order", verdict.out_of_order),
     ):
         table.add_row(name, str(count), style="bold red" if count else "bold green")
+    agreed = "bold green" if agreement.holds else "bold red"
+    table.add_row("differences from the exchange's books", str(len(agreement.differences)), style=agreed)
+    table.add_row("  orders compared", str(agreement.orders))
+    table.add_row("  fills counted, of those made", f"{agreement.fills} of {agreement.fills_booked}")
+    table.add_row("  positions and balances compared", str(agreement.figures))
+    table.add_row("  agreed after the last outcome", f"{agreement.seconds:.1f} s")
     table.add_row("from XADD to the exchange, p50", f"{percentile(verdict.latencies_ms, 0.5):.1f} ms")
     table.add_row("from XADD to the exchange, p99", f"{percentile(verdict.latencies_ms, 0.99):.1f} ms")
     table.add_row("seconds", f"{seconds:.1f}")
@@ -110,11 +119,11 @@ def show(verdict: Verdict, seconds: float, console: Console) -> None:
     console.print(
         "The times include waiting for the exchange's rate limits, which all workers share.", style="dim"
     )
-    for finding in verdict.findings[:20]:
-        console.print(f"[red]{finding}[/red]")
+    for finding in (*verdict.findings, *agreement.differences)[:20]:
+        console.print(finding, style="red", markup=False)
 
 
-def as_json(verdict: Verdict, seconds: float) -> str:
+def as_json(verdict: Verdict, agreement: Agreement, seconds: float) -> str:
     """The closing line for machines."""
     return json.dumps(
         {
@@ -131,6 +140,9 @@ def as_json(verdict: Verdict, seconds: float) -> str:
             "p99_ms": round(percentile(verdict.latencies_ms, 0.99), 2),
             "unknown": verdict.unknown,
             "reasons": verdict.reasons,
+            "differences": len(agreement.differences),
+            "agreed_seconds": round(agreement.seconds, 2),
+            "fills": agreement.fills,
         }
     )
 
@@ -154,6 +166,18 @@ def wait_until_ready(pool: LocalPool, client: redis.Redis, workers: int) -> None
         time.sleep(0.05)
 
 
+def wait_until_told(pool: LocalPool) -> None:
+    """Wait until each account's user stream tells all, and its positions and balances are the exchange's."""
+    waiting = list(EXCHANGES)
+    while waiting:
+        pool.check()
+        time.sleep(0.05)
+        with Client(pool.redis_url, pool=POOL, exchange=waiting[0]) as reader:
+            found = [one.comparison for one in reader.positions()]
+        if found and all(state is not None and state.compared_at for state in found):
+            del waiting[0]
+
+
 def start_producer(pool: LocalPool, intents: int, seed: int, record: Path) -> subprocess.Popen[bytes]:
     """Start the application that appends intents."""
     command = [
@@ -165,15 +189,17 @@ def start_producer(pool: LocalPool, intents: int, seed: int, record: Path) -> su
 
 def run(
     pool: LocalPool, intents: int, workers: int, seed: int, console: Console, *, live: bool
-) -> tuple[Verdict, float]:
-    """Run the demo in a pool that has Redis and the exchange; the verdict and how long the intents took."""
+) -> tuple[Verdict, Agreement, float]:
+    """Run the demo in a pool that has Redis and the exchange; the verdict, whether the pool knows what the exchange
+    has, and how long the intents took."""
     client = connect(pool.redis_url)
     try:
         for number in range(1, workers + 1):
             pool.start_worker("binance", number)
         pool.start_worker("binance-spot", 1)
-        pool.start_scheduler()
         wait_until_ready(pool, client, workers + 1)
+        wait_until_told(pool)
+        pool.start_scheduler()
         record, progress = pool.folder / "appended.jsonl", Progress(client)
         started_at = time.monotonic()
         producer = start_producer(pool, intents, seed, record)
@@ -192,13 +218,14 @@ def run(
         seconds = time.monotonic() - started_at
         if producer.wait() != 0:
             raise PoolFailed(f"the producer ended with code {producer.returncode}")
+        agreement = wait_for_agreement(pool, client, POOL, PRODUCTS)
         verdict = judge(read_appended(record), read_arrived(pool), read_journal(client, POOL, EXCHANGES))
         leaked = leaked_keys(client)
         if leaked:
             raise PoolFailed(
                 f"keys that orderlane.keys does not know were left in Redis: {', '.join(leaked[:10])}"
             )
-        return verdict, seconds
+        return verdict, agreement, seconds
     finally:
         client.close()
 
@@ -268,8 +295,8 @@ def main(
     flood: bool,
     keep_running: bool,
 ) -> None:
-    """Run it; exit code 1 if anything is lost, duplicated, out of lane order or unknown (with --flood also: if others
-    wait too long), 3 if it could not run."""
+    """Run it; exit code 1 if anything is lost, duplicated, out of lane order, unknown or other than in the exchange's
+    books (with --flood also: if others wait too long), 3 if it could not run."""
     console = Console(stderr=machine)
     try:
         if flood:
@@ -284,10 +311,10 @@ def main(
         with LocalPool(paper_options=("--seed", str(seed)), masters=masters) as pool:
             if cluster:
                 say_where(pool, console)
-            verdict, seconds = run(pool, intents, workers, seed, console, live=console.is_terminal)
-            show(verdict, seconds, console)
+            verdict, agreement, seconds = run(pool, intents, workers, seed, console, live=console.is_terminal)
+            show(verdict, agreement, seconds, console)
             if machine:
-                print(as_json(verdict, seconds), flush=True)
+                print(as_json(verdict, agreement, seconds), flush=True)
             if keep_running:
                 keep(pool, console)
     except PoolFailed as error:
@@ -296,7 +323,7 @@ def main(
     except KeyboardInterrupt:
         console.print("stopped before the end: nothing was judged")
         sys.exit(EXIT_INTERRUPTED)
-    sys.exit(0 if verdict.holds and not verdict.unknown else 1)
+    sys.exit(0 if verdict.holds and not verdict.unknown and agreement.holds else 1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from common.venue_limits import Operation
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.command import CommandEnds, CommandRun, NotDone
+from workers.overtaking import unless_begun
+from workers.place import with_doubt
 from workers.replace import Replacing, filled_of, run_replace
 from workers.targets import (
     ascertain,
@@ -53,12 +55,16 @@ async def run_amend(run: CommandRun, intent: AmendOrder) -> Hold | None:
                 why_not=partial(_why_not, run, intent, placed),
                 unless=_unless_cancelled,
                 trigger_price=target.trigger_price or placed.trigger_price,
+                already=partial(_is_as_wanted, run, intent, placed),
             )
             return await run_replace(run, target, replacing)
         known = await ascertain(run.desk, target)
         if isinstance(known, Reason):
             return await run.end(OrderStatus.FAILED, known)
-        if not is_open(known) and not run.replaying:
+        forgotten = not run.replaying and run.desk.in_doubt(run.hold)
+        if forgotten:
+            await run.begin_unsent(run.order)
+        elif not is_open(known) and not run.replaying:
             return await run.end(OrderStatus.FAILED, closed_reason(known))
         return await _amend_in_place(run, intent, known, placed)
     except CommandEnds as ends:
@@ -94,12 +100,22 @@ async def _why_not(run: CommandRun, intent: AmendOrder, placed: PlaceOrder, targ
     replacement, of_target = replacement_of(intent, placed, target), _of_target(intent, target)
     if replacement is None or of_target is None:
         return _below_filled(intent, target)
-    reference_price = await run.desk.reference_price(replacement)
+    reference_price = await run.desk.reference_price(replacement, unless_begun(run.hold, run.saved))
     amended = run.desk.rules.normalize_amend(of_target, target, placed, reference_price)
     if isinstance(amended, Refusal):
         return amended.reason
     placeable = run.desk.rules.normalize(replacement, reference_price)
     return placeable.reason if isinstance(placeable, Refusal) else None
+
+
+def _is_as_wanted(run: CommandRun, intent: AmendOrder, placed: PlaceOrder, target: Order) -> bool:
+    """Whether the target has the numbers that the amend gives it, whatever has filled of it since."""
+    of_target = _of_target(intent, target)
+    if of_target is None:
+        return False
+    unfilled = msgspec.structs.replace(target, filled=Decimal(0))
+    answer = run.desk.rules.normalize_amend(of_target, unfilled, placed, intent.price)
+    return isinstance(answer, Refusal) and answer.reason.code == RefusalCode.AMEND_CHANGES_NOTHING
 
 
 def _unless_cancelled(target: Order) -> NotDone | None:
@@ -128,25 +144,30 @@ def _below_filled(intent: AmendOrder, target: Order) -> Reason:
 async def _amend_in_place(
     run: CommandRun, intent: AmendOrder, target: Order, placed: PlaceOrder
 ) -> Hold | None:
+    """Change the target, unless an amend that was sent before, or may have been and was forgotten, has done so."""
     of_target = _of_target(intent, target)
     if of_target is None:
         return await run.end(OrderStatus.FAILED, _below_filled(intent, target))
-    reference_price = await run.desk.reference_price(placed) if intent.price else None
+    waiting = unless_begun(run.hold, run.saved)
+    reference_price = await run.desk.reference_price(placed, waiting) if intent.price else None
 
     def becomes(order: Order) -> Normalized | Refusal:
         return run.desk.rules.normalize_amend(of_target, order, placed, reference_price)
 
     def is_amended(order: Order) -> bool:
+        # Judged by its numbers alone: the market may have left the price behind since, and fills may have come.
         unfilled = msgspec.structs.replace(order, filled=Decimal(0))
-        answer = becomes(unfilled)
+        answer = run.desk.rules.normalize_amend(of_target, unfilled, placed, intent.price)
         return isinstance(answer, Refusal) and answer.reason.code == RefusalCode.AMEND_CHANGES_NOTHING
 
     def is_settled(order: Order) -> bool:
         return has_ended(order) or is_amended(order)
 
-    if run.replaying:
-        target = await watch_until(run.desk, target, run.order.executable_until, is_settled)
-    if not run.replaying or not is_settled(target):
+    maybe_sent = run.saved is not None and run.saved.status is not OrderStatus.QUEUED
+    if maybe_sent:
+        until = with_doubt(run.desk, run.hold, run.order).executable_until
+        target = await watch_until(run.desk, target, until, is_settled)
+    if not maybe_sent or not is_settled(target):
         wanted = becomes(target)
         if isinstance(wanted, Refusal):
             return await run.end(OrderStatus.FAILED, wanted.reason)

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from common.claims import Claim
-from common.gate import Overtaken
 from common.journal import Conflict, MustWait
 from common.lanes import Hold
 from common.venue_limits import Operation
 from orderlane.intents import Intent
-from orderlane.orders import Order, OrderStatus, Reason
+from orderlane.orders import Order, Reason
 from workers.desk import Desk, RequestSlot
 from workers.outcomes import expiry
+from workers.overtaking import unless_begun
 
 
 class Begun(Struct, frozen=True):
@@ -39,12 +39,13 @@ async def begin_in_turn(
     *,
     conditional: bool = False,
     symbol: str = "",
+    admit: Callable[[], None] = lambda: None,
 ) -> Begun | Conflict | Reason:
     """Wait until a request of `intent` may be sent within every limit, and begin it; or why it may not be any more.
 
     `prepare` makes the record as it is written before the request leaves, from the request's time stamp (ms, exchange
-    clock). `symbol`: whose limits it counts against, if not the intent's. When this returns, `slot` is taken; the
-    caller gives it back once the outcome is on record.
+    clock). `symbol`: whose limits it counts against, if not the intent's. `admit` is called right before it begins, and
+    raises where it may not. When this returns, `slot` is taken; the caller gives it back once the outcome is on record.
 
     Raises:
         LeaseLost, Stopping: nothing was begun.
@@ -60,6 +61,7 @@ async def begin_in_turn(
         if late is not None:
             result = late
             return 0
+        admit()
         at_ms = desk.exchange.now_ms()
         written = await desk.journal.begin(prepare(at_ms), before, hold, claim)
         if isinstance(written, MustWait):
@@ -68,19 +70,10 @@ async def begin_in_turn(
         result = written if isinstance(written, Conflict) else Begun(written.order, at_ms)
         return 0
 
-    has_begun = hold.rank == "!" or (before is not None and before.status is not OrderStatus.QUEUED)
-    patience = None if has_begun else desk.overtaking.patience(hold)
-    overtaken = False
-    try:
+    with desk.overtaking.giving_way(unless_begun(hold, before)) as patience:
         await desk.throttle.in_turn(
             operation, intent.account, symbol or intent.symbol, intent.urgency, attempt,
             conditional=conditional, patience=patience,
         )  # fmt: skip
-    except Overtaken:
-        overtaken = True
-        raise
-    finally:
-        if patience is not None:
-            desk.overtaking.leave(hold, patience, overtaken=overtaken)
     assert result is not None, "the gate lets nobody pass whose attempt has not"
     return result

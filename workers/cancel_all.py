@@ -1,9 +1,9 @@
 """Cancelling many orders with one intent: everything open on a symbol, on an account, or of a strategy.
 
-A symbol is cleared by the venue's own request for it; an account symbol by symbol, as the exchange lists them; a
-strategy order by order, as the journal knows them. Several requests are under way at once, each within the limits: what
-one meets doesn't hold up the others. What one order or symbol is refused does not spare the others either: the intent
-ends REJECTED and names what is left.
+A symbol is cleared by the venue's own request for it; an account symbol by symbol, as the exchange lists them, once
+what waits in its other lanes has ended (`workers.cancel_account`); a strategy order by order, as the journal knows
+them. Several requests are under way at once, each within the limits: what one meets doesn't hold up the others. What
+one order or symbol is refused does not spare the others either: the intent ends REJECTED and names what is left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from common.lanes import Hold
 from common.venue_limits import Operation
 from orderlane.intents import EVERY_SYMBOL, AmendOrder, CancelAll, PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
+from workers.cancel_account import Others, position, strategy_of
 from workers.command import CommandEnds, CommandRun, NotDone
 from workers.desk import backoff_ms, log, reason_of
 from workers.side_by_side import side_by_side
@@ -43,13 +44,18 @@ async def run_cancel_all(run: CommandRun, intent: CancelAll) -> Hold | None:
     carried out and the next refused.
     """
     try:
-        if intent.strategy:
-            refused = await _cancel_strategy(run, intent)
-        else:
+        if not intent.strategy:
             if not run.replaying and run.desk.is_forgotten(run.hold):
                 return await run.end(OrderStatus.FAILED, MAYBE_DONE)
             run.before_end = partial(_bring_up_to_date, run, intent)
-            refused = await _clear_symbols(run, intent)
+        others = Others(run, intent) if intent.covers_every_symbol else None
+        if others is not None:
+            if not run.replaying:
+                run.check_expiry()
+            await others.annul()
+        refused = await (_cancel_strategy(run, intent) if intent.strategy else _clear_symbols(run, intent))
+        if others is not None:
+            refused |= await others.await_in_work()
     except CommandEnds as ends:
         return await ends.finish()
     if not refused:
@@ -70,9 +76,9 @@ async def _cancel_strategy(run: CommandRun, intent: CancelAll) -> dict[str, NotD
         if isinstance(result, NotDone):
             refused[order.intent.id] = result
 
-    before = _position(run.hold.entry)
+    before = position(run.hold.entry)
     on_record = await _maybe_open(run, intent)
-    await side_by_side(run.desk, [one for one in on_record if _position(one.entry) < before], cancel, AT_ONCE)
+    await side_by_side(run.desk, [one for one in on_record if position(one.entry) < before], cancel, AT_ONCE)
     return refused
 
 
@@ -164,7 +170,7 @@ async def _maybe_open(run: CommandRun, intent: CancelAll) -> list[Order]:
         for order in await run.desk.journal.open_orders(intent.account)
         if _placed_an_order(order)
         and intent.symbol in (order.intent.symbol, EVERY_SYMBOL)
-        and intent.strategy in (order.intent.strategy, "")
+        and (not intent.strategy or await strategy_of(run, order) == intent.strategy)
     ]
 
 
@@ -173,12 +179,6 @@ def _placed_an_order(order: Order) -> bool:
     if isinstance(order.intent, AmendOrder):
         return order.amount is not None
     return isinstance(order.intent, PlaceOrder)
-
-
-def _position(entry: str) -> tuple[int, int]:
-    """A stream id as what it counts: ms and sequence."""
-    ms, _, sequence = entry.partition("-")
-    return int(ms or 0), int(sequence or 0)
 
 
 def _left_over(refused: dict[str, NotDone]) -> NotDone:

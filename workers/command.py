@@ -7,7 +7,8 @@ target's record from what the exchange shows, never from what the command meant 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from itertools import count
 
@@ -72,7 +73,7 @@ class CommandRun:
 
         A refusal before anything was sent is FAILED: the exchange has said nothing.
         """
-        if status is OrderStatus.REJECTED and (self.saved is None or self.saved.status is OrderStatus.QUEUED):
+        if status is OrderStatus.REJECTED and not self.order.attempts:
             status = OrderStatus.FAILED
         if self.before_end is not None and self.order.attempts:
             await self.before_end()
@@ -103,7 +104,7 @@ class CommandRun:
         while True:
             slot = self.desk.request_slot()
             try:
-                async with self._turn:
+                async with self._in_turn():
                     start = await self._begin(
                         partial(
                             begin_in_turn, self.desk, self.hold, slot, self.intent, self.saved, operation,
@@ -204,6 +205,16 @@ class CommandRun:
         if isinstance(result, Conflict):
             raise CommandEnds(partial(on_conflict, self.desk, self.hold, self.intent, result))
         self.order = self.saved = result.order
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """The requests of a command begin one after another; whoever comes later only waits until then."""
+        with self.desk.idle.here() if self._turn.locked() else nullcontext():
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _begin(self, begin: Callable[[], Awaitable[Begun | Conflict | Reason]]) -> Begun:
         """Begin a request; what stops one stops those that come after it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import TracebackType
@@ -26,9 +26,10 @@ from common.lane_rules import LaneRules
 from common.lanes import Dispatcher, Hold
 from common.markets import Market
 from common.normalizer import Normalized, Refusal
+from common.standings import Standings
 from common.venue_limits import Operation
 from orderlane.identity import client_order_id
-from orderlane.intents import AmendOrder, PlaceOrder
+from orderlane.intents import AmendOrder, PlaceOrder, Side
 from orderlane.orders import Order, Reason
 from workers.overtaking import Overtaking
 
@@ -39,9 +40,19 @@ class Throttle(Protocol):
     """The shared token buckets, as the pipeline sees them."""
 
     async def acquire(
-        self, operation: Operation, account: str, symbol: str, urgency: int, *, conditional: bool = False
+        self,
+        operation: Operation,
+        account: str,
+        symbol: str,
+        urgency: int,
+        *,
+        conditional: bool = False,
+        patience: Patience | None = None,
     ) -> None:
-        """Wait until the request may be sent within every limit it counts against, and pay for it."""
+        """Wait until the request may be sent within every limit it counts against, and pay for it.
+
+        Raises Overtaken, with nothing paid, when the `patience` was ended.
+        """
 
     async def in_turn(
         self,
@@ -102,6 +113,14 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     lane_rules: LaneRules = LaneRules()
     """What is decided about intents that wait, before a request is made for them."""
     forbidden_params: Callable[[dict[str, str | int | bool]], tuple[str, ...]] = lambda params: ()
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """An order of this pool at the exchange: its amount (base), and its side where that is told."""
+
+    client_order_id: str
+    amount: Decimal
+    side: Side | None
 
 
 class Stopping(Exception):
@@ -168,12 +187,20 @@ class Desk:
     overtaking: Overtaking
     throttle: Throttle
     rules: Rules
+    standings: Standings
+    """What holds new placements of an account, or of all, at the moment."""
     policy: LanePolicy
     requests: asyncio.Semaphore
     """Bounds the requests under way at once."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     idle: Idle = field(default_factory=Idle)
     """The lane tasks that only wait."""
+    disabled: Callable[[PlaceOrder], Reason | None] = lambda intent: None
+    """Why a new order may not be placed, since its strategy was disabled on its symbol; None: it was not."""
+    proven_absent: set[str] = field(default_factory=set)
+    """Entries that Redis may have forgotten the work on, and that have no order on the exchange: nothing was sent."""
+    behind: dict[str, tuple[int, Mapping[str, Behind]]] = field(default_factory=dict)
+    """By lane: since when (ms, Redis' clock) its orders at the exchange were asked for, and which there are."""
     in_request: set[asyncio.Task[None]] = field(default_factory=set)
     """Lane tasks between `begin` and the record of its outcome: a shutdown lets these finish."""
 
@@ -203,7 +230,7 @@ class Desk:
         return OrderReference(
             account=order.intent.account,
             symbol=order.intent.symbol,
-            client_order_id=order.client_order_id,
+            client_order_id="" if order.external else order.client_order_id,
             exchange_order_id=order.exchange_order_id,
             conditional=order.trigger_price is not None
             or (isinstance(order.intent, PlaceOrder) and order.intent.type.has_trigger),
@@ -228,14 +255,20 @@ class Desk:
         """A place among the requests under way, for the task that takes it."""
         return RequestSlot(self.requests, self.stopping, self.in_request)
 
-    async def reference_price(self, intent: PlaceOrder) -> Decimal | None:
-        """The market's price where a rule asks for one; None where none does or the exchange did not say."""
+    async def reference_price(self, intent: PlaceOrder, waiting: Hold | None = None) -> Decimal | None:
+        """The market's price where a rule asks for one; None where none does or the exchange did not say.
+
+        Raises:
+            Overtaken: something has arrived that should be looked at before `waiting`, an entry that has not begun.
+        """
         if not self.rules.needs_reference_price(intent):
             return None
         try:
-            await self.throttle.acquire(
-                Operation.REFERENCE_PRICE, intent.account, intent.symbol, intent.urgency
-            )
+            with self.overtaking.giving_way(waiting) as patience:
+                await self.throttle.acquire(
+                    Operation.REFERENCE_PRICE, intent.account, intent.symbol, intent.urgency,
+                    patience=patience,
+                )  # fmt: skip
             return await self.exchange.reference_price(intent.symbol)
         except ExchangeFailure as failure:
             await self.pause_if_throttled(intent.account, failure)

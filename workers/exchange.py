@@ -15,20 +15,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from common import failpoints
 from common.bell import Bell
-from common.claims import Claims
+from common.claims import Claims, published
 from common.config import ConfigInvalid, ExchangeSection, Settings, exchange_settings, load_settings
+from common.disabled import DisabledStrategies
 from common.exchange import forbidden_params, open_exchange
 from common.exchange.base import ExchangeFailure
 from common.exchange.coalescing import Coalescing, Placing
@@ -40,14 +42,22 @@ from common.market_rules import markets_from_ccxt
 from common.markets import Markets, load, loaded_at, publish
 from common.redis import ScriptRunner, connect_pool
 from common.scripts import load_script
+from common.standings import Standings
 from common.telemetry import identify_process, start_telemetry
-from common.venue_limits import Operation, venue_limits
+from common.venue_limits import Operation, VenueLimits, venue_limits
 from orderlane.connection import connect_async
 from orderlane.intents import DEFAULT_PRIORITY
 from orderlane.keys import Keys, exchanges_key
+from orderlane.published_limits import LIMITS_FIELD
+from workers.background import kept_going
 from workers.desk import Desk, LanePolicy, log
+from workers.health import Health
 from workers.life import LONGEST_SLEEP_MS, Life, cancel_all
 from workers.overtaking import Overtaking
+from workers.positions.at_start import reconcile_positions_at_start
+from workers.positions.books import Books
+from workers.positions.watch import PositionsWatch
+from workers.reconcile.starting import Starting
 from workers.rules import MarketRules
 from workers.thinking import heeds_news
 from workers.throttle import SharedThrottle
@@ -83,20 +93,42 @@ class ExchangeWorker:
         self.runner = ScriptRunner(self.redis)
         self.exchange = open_exchange(exchange_settings(settings, name))
         limits = venue_limits(self.section.venue, self.section.limits)
+        self.standings = Standings(self.redis, self.keys)
+        self.disabled = DisabledStrategies(self.redis, self.keys)
         self.throttle = SharedThrottle(
-            Limiter(self.runner.run, Claims(self.keys, limits, self.section.margins)), self.exchange.now_ms
+            Limiter(self.runner.run, self._claims(limits)),
+            self.exchange.now_ms,
+            self.standings,
         )
         self.exchange.on_usage = self.throttle.heed
+        self.books = Books(self.keys, self.section, self.exchange, self.runner, self.redis, self.throttle)
         self.rules = MarketRules(Markets([]), self.section.normalizer)
         self._loaded_at_ms = 0
+        self.starting = Starting(
+            self.section,
+            self.keys,
+            self.runner,
+            redis=self.redis,
+            exchange=self.exchange,
+            throttle=self.throttle,
+            standings=self.standings,
+            retention_ms=settings.scheduler.order_retention_seconds * 1000,
+            compare_positions=partial(reconcile_positions_at_start, self.books),
+        )
 
     async def run(self) -> None:
         """Work until `stopping` is set."""
         try:
             if await self._start():
+                positions = PositionsWatch(self.books)
                 background = [
-                    asyncio.create_task(self._user_streams().run()),
+                    asyncio.create_task(
+                        kept_going("user streams", self._user_streams(positions.look_soon).run)
+                    ),
+                    asyncio.create_task(kept_going("health", self._health().run)),
+                    asyncio.create_task(kept_going("agreement", self.starting.run)),
                     asyncio.create_task(self.exchange.warm(WARM_CONNECTIONS)),
+                    asyncio.create_task(kept_going("positions", positions.run)),
                     asyncio.create_task(self._every(CLOCK_SYNC_SECONDS, self.exchange.sync_clock)),
                     asyncio.create_task(self._every(MARKETS_CHECK_SECONDS, self._take_shared_markets)),
                 ]
@@ -134,6 +166,7 @@ class ExchangeWorker:
             identify_process(worker=desk.dispatcher.worker_id, exchange=self.name)
             log.info("joining the pool")
             try:
+                await self.starting.open_pool(self.stopping)
                 await life.run()
             except RedisForgot as error:
                 log.warning(str(error), extra={"worker": desk.dispatcher.worker_id})
@@ -158,7 +191,7 @@ class ExchangeWorker:
 
     def _desk(self) -> Desk:
         worker = self.section.worker
-        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=worker.lease_ms)
+        dispatcher = Dispatcher(self.runner, self.keys, lease_ms=worker.lease_ms, heed=self._heed)
         retention_ms = self.settings.scheduler.order_retention_seconds * 1000
         queue = LaneQueue(
             self.runner,
@@ -178,13 +211,19 @@ class ExchangeWorker:
             overtaking=Overtaking(queue.overtaken),
             throttle=self.throttle,
             rules=self.rules,
+            standings=self.standings,
             policy=lane_policy(self.section),
+            disabled=self.disabled.reason,
             requests=asyncio.Semaphore(worker.in_flight),
             idle=self.throttle.idle,
             stopping=self.stopping,
         )
 
-    def _user_streams(self) -> UserStreams:
+    def _heed(self, standings: Mapping[bytes, bytes], disabled: Mapping[bytes, bytes], now_ms: int) -> None:
+        self.standings.heed(standings, now_ms)
+        self.disabled.heed(disabled)
+
+    def _user_streams(self, on_live: Callable[[], None]) -> UserStreams:
         return UserStreams(
             pool=self.settings.pool,
             keys=self.keys,
@@ -193,8 +232,26 @@ class ExchangeWorker:
             exchange=self.exchange,
             throttle=self.throttle,
             runner=self.runner,
+            strangers=self.starting.strangers,
+            holder=self.starting.holder,
             retention_ms=self.settings.scheduler.order_retention_seconds * 1000,
+            counts_positions=self.section.positions.enabled,
+            on_live=on_live,
         )
+
+    def _health(self) -> Health:
+        health = Health(
+            self.standings,
+            self.section.degraded,
+            pool=self.settings.pool,
+            accounts=list(self.section.accounts),
+            exchange=self.exchange,
+            throttle=self.throttle,
+            symbols=lambda: self.rules.markets,
+            request_seconds=self.section.request_timeout_ms / 1000,
+        )
+        self.exchange.on_outcome = health.note
+        return health
 
     def _places(self, dispatcher: Dispatcher) -> Placing:
         batch = self.section.batch
@@ -204,7 +261,14 @@ class ExchangeWorker:
         def pay(account: str, symbol: str) -> Awaitable[bool]:
             return self.throttle.take_now(Operation.PLACE_TOGETHER, account, symbol, DEFAULT_PRIORITY)
 
-        return Coalescing(self.exchange, batch.max_orders, pay, dispatcher.require_lease)
+        return Coalescing(
+            self.exchange, batch.max_orders, pay, dispatcher.require_lease, dispatcher.redis_now_ms
+        )
+
+    def _claims(self, limits: VenueLimits) -> Claims:
+        claims = Claims(self.keys, limits, self.section.margins)
+        self._published = published(claims)
+        return claims
 
     async def _register(self) -> None:
         await self.redis.sadd(self.keys.accounts, *self.section.accounts)
@@ -212,9 +276,12 @@ class ExchangeWorker:
         # What `submit.lua` goes by, whoever submits.
         await plain.hset(self.keys.control, "backlog_limit", str(self.section.backlog_limit))
         await plain.hset(self.keys.control, "account_backlog_limit", str(self.section.account_backlog_limit))
+        await plain.hset(self.keys.limits, LIMITS_FIELD, msgspec.json.encode(self._published))
         await plain.sadd(exchanges_key(self.settings.pool), self.name)
         for name in LEASE_SCRIPTS:
             await plain.script_load(load_script(name).source)
+        await self.standings.refresh()
+        await self.disabled.refresh()
         await self._take_shared_markets()
 
     async def _take_shared_markets(self) -> None:
@@ -261,6 +328,7 @@ class ExchangeWorker:
         await self.throttle.close()
         await self.exchange.close()
         await self.bell.aclose()
+        await self.runner.aclose()
         await self.redis.aclose()
 
 
@@ -292,11 +360,7 @@ async def _main(settings: Settings, name: str) -> None:
         loop.add_signal_handler(number, _stop, worker)
     log.info(
         "exchange worker starts",
-        extra={
-            "exchange": name,
-            "venue": worker.section.venue,
-            "redis": str(settings.redis_url),
-        },
+        extra={"exchange": name, "venue": worker.section.venue, "redis": str(settings.redis_url)},
     )
     await worker.run()
 

@@ -79,7 +79,10 @@ async def _run_next(desk: Desk, hold: Hold) -> Hold | None:
     try:
         return await run_entry(desk, following)
     except Overtaken:
-        return await desk.queue.give_way(following)
+        failpoints.reach("give_way.before", hold.lane)
+        first = await desk.queue.give_way(following)
+        failpoints.reach("give_way.done", hold.lane)
+        return first
 
 
 async def run_entry(desk: Desk, hold: Hold) -> Hold | None:

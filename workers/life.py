@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from common import failpoints
 from common.bell import Bell
-from common.lanes import IDLE_LEASES, RETRY_SECONDS, Hold, LeaseLost, Taken
+from common.lanes import RETRY_SECONDS, Hold, LeaseLost, Taken
 from workers.desk import Desk, Stopping, log
 from workers.lane import run_lane
 
@@ -82,7 +82,8 @@ class Life:
 
         The lease is renewed meanwhile: a request may take longer than it.
         """
-        idle = [task for task in self._running if task not in self._desk.in_request]
+        desk = self._desk
+        idle = [task for task in self._running if task not in desk.in_request or task in desk.idle.tasks]
         await cancel_all(idle)
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
@@ -194,8 +195,10 @@ class Life:
 
     async def _wait_for_renewal(self) -> None:
         while True:
-            period_ms = self._heartbeat_ms * (1 if self._running else IDLE_LEASES)
-            left = period_ms / 1000 - self._desk.dispatcher.seconds_since_renewal()
+            dispatcher = self._desk.dispatcher
+            # A lane that has just ended leaves the lease that it was given with: one of ordinary length.
+            period_ms = self._heartbeat_ms * (1 if self._running else dispatcher.leases_given())
+            left = period_ms / 1000 - dispatcher.seconds_since_renewal()
             if left <= 0:
                 return
             if self._running:

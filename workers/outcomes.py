@@ -51,6 +51,9 @@ def guard(desk: Desk, intent: Intent) -> Reason | None:
                 message=f"strategy {intent.strategy!r} is disabled in the configuration: only its cancels and "
                 "reduce-only orders pass",
             )
+        disabled = desk.disabled(intent)
+        if disabled:
+            return disabled
         forbidden = desk.policy.forbidden_params(intent.params)
         if forbidden:
             return Reason(
@@ -107,8 +110,6 @@ async def conclude(desk: Desk, hold: Hold, order: Order, report: OrderReport) ->
         merged = apply_report(current, report, now)
         if merged is None:
             break
-        if merged.price is None and report.price is not None:
-            merged = msgspec.structs.replace(merged, price=report.price)  # found, not sent, by this worker
         if not merged.times.acknowledged_at:
             merged = msgspec.structs.replace(
                 merged, times=msgspec.structs.replace(merged.times, acknowledged_at=now)
@@ -185,7 +186,13 @@ async def on_conflict(
 
 
 async def close_duplicate(desk: Desk, hold: Hold, intent: Intent, known: Order) -> Hold | None:
-    """The id was used before: the same intent again is dropped, another one under its id is buried."""
+    """The id was used before: the same intent again is dropped, another one under its id is buried. Where the record
+    was rebuilt without its intent, that takes its place in it."""
+    if known.may_be_of(intent):
+        claimed = await _claim(desk, hold, intent, known)
+        if isinstance(claimed, Written):
+            return claimed.next
+        known = claimed.current or known
     same = intent_digest(intent) == intent_digest(known.intent)
     if same:
         code, message = "duplicate", f"intent {intent.id!r} was already accepted as entry {known.entry}"
@@ -199,6 +206,27 @@ async def close_duplicate(desk: Desk, hold: Hold, intent: Intent, known: Order) 
     event = order_event(known, known.status, at=desk.now_ms(), name=EventName.DUPLICATE)
     event = msgspec.structs.replace(event, reason=reason, worker=desk.dispatcher.worker_id)
     return await desk.journal.close_entry(hold, dead=None if same else reason, events=[event])
+
+
+async def _claim(desk: Desk, hold: Hold, intent: Intent, known: Order) -> Written | Conflict:
+    """Put the intent into the record that was rebuilt without it, and end the entry: the order is not placed again.
+
+    The record may have moved on meanwhile (a fill): then it is done on what it is by then.
+    """
+    while True:
+        times = _touched(known.times, desk.now_ms())
+        claimed = msgspec.structs.replace(known, intent=intent, rebuilt=False, entry=hold.entry, times=times)
+        event = order_event(claimed, known.status, at=desk.now_ms(), name=EventName.DUPLICATE)
+        reason = Reason(
+            code="duplicate",
+            message=f"intent {intent.id!r} was placed before its record was lost; the order found on the exchange is "
+            f"{known.status}, and stands for it",
+        )
+        event = msgspec.structs.replace(event, reason=reason, worker=desk.dispatcher.worker_id)
+        result = await desk.journal.write(claimed, known, hold=hold, then=Then.FINISH, extra_events=[event])
+        if isinstance(result, Written) or result.current is None or not result.current.rebuilt:
+            return result
+        known = result.current
 
 
 def latency_event(desk: Desk, order: Order) -> Event:

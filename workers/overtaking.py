@@ -6,13 +6,15 @@ Lanes that wait are asked about together, by one script now and then, and only w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from redis.exceptions import RedisError
 
-from common.gate import Patience
+from common.gate import Overtaken, Patience
 from common.lanes import Hold
+from orderlane.orders import Order, OrderStatus
 
 ASK_EVERY_SECONDS: Final = 0.1
 """How long a more urgent intent may stand behind a place that waits, at most."""
@@ -22,6 +24,12 @@ MOST_REMEMBERED: Final = 4096
 
 Ask = Callable[[Sequence[Hold]], Awaitable[set[str]]]
 """Of these lanes those in which something has arrived; see `LaneQueue.overtaken`."""
+
+
+def unless_begun(hold: Hold, record: Order | None) -> Hold | None:
+    """The entry in hand; None once a request may have been sent for it, by its record so far: it gives no way then."""
+    has_begun = hold.rank == "!" or (record is not None and record.status is not OrderStatus.QUEUED)
+    return None if has_begun else hold
 
 
 class Overtaking:
@@ -37,6 +45,22 @@ class Overtaking:
         """The patience of a place that may have to wait; one that gave way before keeps its place among others."""
         patience = Patience(lambda: self._add(hold, patience), self._arrivals.pop(hold.entry, None))
         return patience
+
+    @contextmanager
+    def giving_way(self, hold: Hold | None) -> Iterator[Patience | None]:
+        """The patience of whoever waits, within the block, for an entry of which nothing has begun; None for no entry:
+        it gives way to nothing."""
+        if hold is None:
+            yield None
+            return
+        patience, overtaken = self.patience(hold), False
+        try:
+            yield patience
+        except Overtaken:
+            overtaken = True
+            raise
+        finally:
+            self.leave(hold, patience, overtaken=overtaken)
 
     def leave(self, hold: Hold, patience: Patience, *, overtaken: bool) -> None:
         """The place has passed, or given way (`overtaken`)."""

@@ -22,7 +22,7 @@ from orderlane.intents import PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.begin import begin_in_turn
 from workers.desk import Desk, backoff_ms, reason_of
-from workers.forgotten import recall_merge, spared
+from workers.forgotten import Later, accounted_for, push_shares
 from workers.outcomes import (
     close_duplicate,
     conclude,
@@ -35,7 +35,9 @@ from workers.outcomes import (
     park,
     start_order,
 )
+from workers.overtaking import unless_begun
 from workers.resolve import Absence, resolve
+from workers.standing import HeldBack, require_open, wait_until_open
 
 NOTHING_HAPPENED = (Outcome.NOT_SENT, Outcome.LATE, Outcome.THROTTLED)
 """Failures after which the same request may be sent again: it certainly was not executed."""
@@ -65,7 +67,11 @@ async def run_place(desk: Desk, hold: Hold, intent: PlaceOrder) -> Hold | None:
     if refusal is not None:
         return await finish_with(desk, hold, fresh, OrderStatus.FAILED, refusal, known)
     if desk.in_doubt(hold):
-        return await _ask_before_sending(desk, hold, fresh, known, intent)
+        if hold.entry not in desk.proven_absent:
+            return await _ask_before_sending(desk, hold, fresh, known, intent)
+        ended = await accounted_for(desk, hold, fresh, intent)
+        if ended is not None:
+            return await end_accounted_for(desk, hold, ended, known)
     return await send_until_known(desk, hold, fresh, known, intent)
 
 
@@ -91,21 +97,95 @@ def with_doubt(desk: Desk, hold: Hold, known: Order) -> Order:
     return msgspec.structs.replace(known, executable_until=until)
 
 
+class CannotAsk(Exception):
+    """The exchange refuses to say whether it has an order."""
+
+
+async def ask_waiting(desk: Desk, hold: Hold, order: Order) -> OrderReport | Absence:
+    """Ask for an order that Redis may have forgotten, while its entry waits on; where there is none, that is noted.
+
+    Raises:
+        CannotAsk: the exchange refuses to say; a person is to see that.
+        LeaseLost, Stopping: somebody else will ask.
+    """
+    until = desk.doubtful_until() if desk.exchange.receive_window_ms is not None else 0
+
+    async def give_up(reason: Reason) -> None:
+        raise CannotAsk(reason.message)
+
+    failpoints.reach("recall.before", hold.lane)
+    found = await resolve(desk, desk.reference(order), until, on_refusal=give_up)
+    if found is Absence.PROVEN:
+        desk.proven_absent.add(hold.entry)
+        failpoints.reach("recall.absent", hold.lane)
+    return found
+
+
+def look_again(hold: Hold) -> Hold:
+    """The same entry anew, with another look at its lane first."""
+    return msgspec.structs.replace(hold, again=True, news=True)
+
+
+async def end_accounted_for(
+    desk: Desk, hold: Hold, ended: Order | Later, before: Order | None
+) -> Hold | None:
+    """End an entry that is not to be sent for what Redis forgot, or look at it again later."""
+    if isinstance(ended, Later):
+        return look_again(hold)
+    following = await finish_with(desk, hold, ended, ended.status, ended.reason, before)
+    if ended.merged_into is not None:
+        await push_shares(desk, ended)
+    return following
+
+
 async def _ask_before_sending(
     desk: Desk, hold: Hold, order: Order, before: Order | None, intent: PlaceOrder
 ) -> Hold | None:
-    """Redis may have forgotten that this order was sent: begin, without sending, and find out."""
+    """Redis may have forgotten that this order was sent: find out. Where the exchange has none it goes on waiting, and
+    the lane is looked at as if it had just been appended."""
     shaped = desk.rules.normalize(intent, None)
     if isinstance(shaped, Refusal) and shaped.reason.code == "unknown_symbol":  # it can't even be asked for
         return await finish_with(desk, hold, order, OrderStatus.FAILED, shaped.reason, before)
     fresh = msgspec.structs.replace(order, trigger_price=intent.trigger_price)
+    found: OrderReport | Absence | None
+    try:
+        found = await ask_waiting(desk, hold, fresh)
+    except CannotAsk:
+        found = None
+    if found is Absence.PROVEN:
+        return look_again(hold)
     order = begun(desk, fresh, at_ms=0)
     if desk.exchange.receive_window_ms is not None:
         order = msgspec.structs.replace(order, executable_until=desk.doubtful_until())
     result = await desk.journal.write(order, before, hold=hold, then=Then.BEGIN)
     if isinstance(result, Conflict):
         return await on_conflict(desk, hold, intent, result)
+    if isinstance(found, OrderReport):
+        return await conclude(desk, hold, result.order, found)
+    if found is Absence.UNPROVABLE:
+        return await park(desk, hold, result.order, unprovable(desk, FORGOTTEN))
     return await settle(desk, hold, result.order, FORGOTTEN, intent)
+
+
+async def _wait_until_allowed(
+    desk: Desk, hold: Hold, intent: PlaceOrder, before: Order | None
+) -> tuple[OrderStatus, Reason] | None:
+    """Wait as long as new orders of the account do; then None, or why this one may not be placed any more.
+
+    Its strategy is looked at again: it may have waited for long since it was guarded.
+    """
+    late = expiry(desk, intent) or await wait_until_open(desk, hold, intent, before)
+    if late is not None:
+        return OrderStatus.EXPIRED, late
+    disabled = desk.disabled(intent)
+    return None if disabled is None else (OrderStatus.FAILED, disabled)
+
+
+def _require_allowed(desk: Desk, intent: PlaceOrder) -> None:
+    """Raise HeldBack where the intent must not begin now: it is looked at anew, and waits, or is refused."""
+    require_open(desk, intent)
+    if desk.disabled(intent) is not None:
+        raise HeldBack
 
 
 async def send_until_known(
@@ -117,10 +197,12 @@ async def send_until_known(
     """
     waits = backoff_ms()
     while True:
-        late = expiry(desk, intent)
-        if late is not None:
-            return await finish_with(desk, hold, order, OrderStatus.EXPIRED, late, before)
-        normalized = desk.rules.normalize(intent, await desk.reference_price(intent))
+        barred = await _wait_until_allowed(desk, hold, intent, before)
+        if barred is not None:
+            return await finish_with(desk, hold, order, *barred, before)
+        normalized = desk.rules.normalize(
+            intent, await desk.reference_price(intent, unless_begun(hold, before))
+        )
         if isinstance(normalized, Refusal):
             return await finish_with(desk, hold, order, OrderStatus.FAILED, normalized.reason, before)
         failpoints.reach("place.normalized")
@@ -129,6 +211,7 @@ async def send_until_known(
             start = await begin_in_turn(
                 desk, hold, slot, intent, before, Operation.PLACE,
                 partial(_begun_to_place, desk, order, normalized), conditional=intent.type.has_trigger,
+                admit=partial(_require_allowed, desk, intent),
             )  # fmt: skip
             if isinstance(start, Reason):
                 return await finish_with(desk, hold, order, OrderStatus.EXPIRED, start, before)
@@ -145,6 +228,8 @@ async def send_until_known(
                 return await conclude(desk, hold, order, outcome)
             if outcome.outcome is Outcome.REFUSED:
                 return await finish_with(desk, hold, order, OrderStatus.REJECTED, reason_of(outcome), before)
+        except HeldBack:
+            continue
         finally:
             slot.give_back()
         if outcome.outcome not in NOTHING_HAPPENED:
@@ -189,15 +274,12 @@ async def settle(
     )
     marked = current
     if isinstance(found, OrderReport):
-        if desk.in_doubt(hold):
-            marked = await recall_merge(desk, hold, marked, found)
         return await conclude(desk, hold, marked, found)
     if found is Absence.UNPROVABLE:
         return await park(desk, hold, marked, unprovable(desk, why))
     failpoints.reach("resolve.absent")
-    if desk.in_doubt(hold) and (why_not := await spared(desk, hold, marked)):
-        related = msgspec.structs.replace(marked, related=why_not.related)
-        return await finish_with(desk, hold, related, why_not.status, why_not.reason, marked)
+    if desk.in_doubt(hold) and (ended := await accounted_for(desk, hold, marked, intent)) is not None:
+        return await end_accounted_for(desk, hold, ended, marked)
     late = expiry(desk, order.intent)
     if late is not None:
         return await finish_with(desk, hold, marked, OrderStatus.EXPIRED, late, marked)
@@ -245,6 +327,7 @@ def request_of(order: Order, normalized: Normalized) -> OrderRequest:
         time_in_force=normalized.time_in_force,
         reduce_only=normalized.reduce_only,
         params=normalized.params,
+        expires_at=order.asked.expires_at,
     )
 
 

@@ -15,8 +15,11 @@ from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, O
 from common.venue_limits import Operation
 from orderlane.intents import URGENT_PRIORITY
 from orderlane.orders import Reason
+from orderlane.tries import Try
 from workers.desk import Desk, LanePolicy, log, reason_of
 
+MOST_SAID = 300
+"""Of an answer's words, so many letters are noted."""
 PROOFS_OF_ABSENCE = 2
 """'Not found' answers needed after the bound: one may come from a replica that lags."""
 
@@ -64,17 +67,20 @@ async def resolve(
     """
     started_at, proofs = desk.now_ms(), 0
     margin_ms = desk.policy.clock_margin_ms
-    delays, was_open, refused_code = delays_ms(desk.policy), True, ""
+    delays, was_open, refused_code, said = delays_ms(desk.policy), True, "", ""
     while True:
         is_open = is_executable(executable_until, desk.exchange.now_ms(), margin_ms)
         if was_open and not is_open:
             delays = delays_ms(desk.policy)  # absence can be proven from now on: ask closely again
         was_open = is_open
-        await desk.sleep(
+        wait_ms = (
             desk.policy.resolve_delay_cap_ms
             if refused_code
             else _until_bound(desk, executable_until, next(delays))
         )
+        if said:
+            await _note(desk, reference, said, wait_ms)
+        await desk.sleep(wait_ms)
         closed = bool(executable_until) and not seen and await _is_closed(desk, executable_until, margin_ms)
         try:
             await desk.throttle.acquire(
@@ -98,8 +104,9 @@ async def resolve(
             if is_refused and failure.code != refused_code and on_refusal is not None:
                 await on_refusal(_cannot_ask(failure))
             refused_code = failure.code if is_refused else ""
+            said = f"no answer ({failure.code}: {failure.message})"[:MOST_SAID]
             continue
-        refused_code = ""
+        refused_code, said = "", "no such order" + ("" if closed else ", which is no proof yet")
         if report is not None:
             return report
         proofs += closed
@@ -107,6 +114,18 @@ async def resolve(
             return Absence.PROVEN
         if (seen or not executable_until) and desk.now_ms() - started_at > desk.policy.unprovable_after_ms:
             return Absence.UNPROVABLE
+
+
+async def _note(desk: Desk, reference: OrderReference, said: str, wait_ms: float) -> None:
+    """Note the last question for people, with when the next one comes."""
+    now_ms = desk.now_ms()
+    await desk.journal.note_try(
+        reference.client_order_id,
+        Try(
+            at=now_ms, by=desk.dispatcher.worker_id, asked="for the order", said=said,
+            next=int(now_ms + wait_ms),
+        ),
+    )  # fmt: skip
 
 
 def _cannot_ask(failure: ExchangeFailure) -> Reason:

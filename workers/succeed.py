@@ -12,6 +12,7 @@ from common.normalizer import Refusal
 from orderlane.intents import PlaceOrder
 from orderlane.orders import Order, OrderStatus, Reason
 from workers.command import CommandEnds, CommandRun, NotDone
+from workers.overtaking import unless_begun
 from workers.replace import Replacing, filled_of, run_replace
 from workers.targets import MAX_SUCCESSORS, closed_reason, placed_by, read_target
 
@@ -94,7 +95,8 @@ async def _why_not(run: CommandRun, intent: PlaceOrder, target: Order) -> Reason
     rest = rest_of(intent, target)
     if rest is None:
         return None
-    placeable = run.desk.rules.normalize(rest, await run.desk.reference_price(rest))
+    waiting = unless_begun(run.hold, run.saved)
+    placeable = run.desk.rules.normalize(rest, await run.desk.reference_price(rest, waiting))
     return placeable.reason if isinstance(placeable, Refusal) else None
 
 

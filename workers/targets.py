@@ -57,8 +57,9 @@ async def read_target(
         survivor = target.merged_into.intent_id
         return Reason(
             code="target_merged",
-            message=f"intent {target_id!r} was merged into {survivor!r} and is part of its order, which stands for "
-            f"both: name {survivor!r} to change or cancel the whole of it",
+            message=f"intent {target_id!r} was merged into {survivor!r} and is part of its order, which is sent for "
+            f"both: to take this part out, amend the amount of {survivor!r} to so much less; to change or cancel the "
+            f"whole, name {survivor!r}",
         )
     return target
 

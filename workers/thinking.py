@@ -2,6 +2,9 @@
 
 The lane is read, the pure rules decide (`common.lane_rules`), and each decision is carried out by one script. Nothing
 here is needed for an intent to end well: whatever is lost on the way costs a request that could have been spared.
+
+Where Redis may have forgotten what was done about the entry in hand, nothing is decided before the exchange was asked
+for it (`workers.forgotten`). Where that has none, the rules may touch it again, but nothing else of the lane.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from common.lane_rules import (
     LaneRules,
     MergeBounds,
     Waiting,
+    Withdraw,
     after,
     consequences,
     decide,
+    decide_about,
     merge_bounds,
 )
 from common.lanes import Dispatcher, Hold
@@ -58,7 +63,12 @@ def is_worth_a_look(desk: Desk, hold: Hold) -> bool:
     """Whether rules may find something to do: nothing has begun, nothing may have been forgotten, and there is news."""
     rules = desk.policy.lane_rules
     looks_at_all = rules.merge_small_limits or rules.annul_open_and_close
-    return hold.rank != "!" and (hold.news or looks_at_all) and heeds_news(rules, desk.dispatcher, hold)
+    if hold.rank == "!" or not (hold.news or looks_at_all):
+        return False
+    if desk.in_doubt(hold):
+        absent = hold.entry in desk.proven_absent and hold.deaths < desk.policy.max_deaths
+        return absent and rules.look_ahead > 1
+    return heeds_news(rules, desk.dispatcher, hold)
 
 
 def heeds_news(rules: LaneRules, dispatcher: Dispatcher, hold: Hold) -> bool:
@@ -70,19 +80,21 @@ async def _look_and_act(desk: Desk, hold: Hold) -> tuple[Hold | None, bool]:
     """One look; what to run next, and whether everything decided was carried out."""
     seen = await desk.queue.look(hold, desk.policy.lane_rules.look_ahead)
     failpoints.reach("think.seen", hold.lane)
-    lane, orders = await _read(desk, hold.lane, seen)
+    lane, orders = await read_lane(desk, hold.lane, seen, doubted=desk.in_doubt(hold))
+    held = msgspec.structs.replace(hold, news=False)
     if len(lane) < 2 and not (lane and lane[0].entry == hold.entry):
-        return await _in_order(desk, hold, seen), True
+        return await _in_order(desk, held, seen), True
     ranks = {one.entry: one.rank for one in seen}
-    held = hold
-    for decision in decide(lane, desk.policy.lane_rules, desk.now_ms(), _bounds(desk, lane)):
-        changes = _changes(desk, lane, orders, ranks, decision)
+    for decision in _decided(desk, hold, lane):
+        changes = changes_of(desk, lane, orders, ranks, decision)
+        if isinstance(decision, Withdraw):
+            changes += await parted(desk, lane, decision)
         failpoints.reach("think.decided", hold.lane)
         result = await desk.queue.reshape(held, changes)
         failpoints.reach("think.done", hold.lane)
         if isinstance(result, Moved):
             return await desk.queue.give_way(held), False
-        _tell(decision, changes)
+        tell(decision, changes)
         orders |= {change.order.entry: change.order for change in changes}
         lane = after(lane, decision)
         if any(change.order.entry == held.entry for change in changes):
@@ -96,15 +108,27 @@ async def _look_and_act(desk: Desk, hold: Hold) -> tuple[Hold | None, bool]:
     return await _in_order(desk, held, [one for one in seen if one.entry in left]), True
 
 
+def _decided(desk: Desk, hold: Hold, lane: Sequence[Waiting]) -> tuple[Decision, ...]:
+    rules = desk.policy.lane_rules
+    if desk.in_doubt(hold):
+        return decide_about(lane, hold.entry, rules)
+    return decide(lane, rules, desk.now_ms(), _bounds(desk, lane))
+
+
 async def _in_order(desk: Desk, hold: Hold, seen: Sequence[Seen]) -> Hold | None:
     """The entry in hand, unless something more urgent stands before it."""
     if seen and seen[0].entry != hold.entry:
         return await desk.queue.give_way(hold)
-    return msgspec.structs.replace(hold, news=False)
+    return hold
 
 
-async def _read(desk: Desk, name: str, seen: Sequence[Seen]) -> tuple[tuple[Waiting, ...], dict[str, Order]]:
-    """The lane for the rules, up to the first entry that is no intent, and the record of each entry."""
+async def read_lane(
+    desk: Desk, name: str, seen: Sequence[Seen], *, doubted: bool = False
+) -> tuple[tuple[Waiting, ...], dict[str, Order]]:
+    """The lane for the rules, up to the first entry that is no intent, and the record of each entry.
+
+    `doubted`: with what Redis may have forgotten as it stands there.
+    """
     intents: list[tuple[Seen, Intent]] = []
     for one in seen:
         try:
@@ -118,7 +142,7 @@ async def _read(desk: Desk, name: str, seen: Sequence[Seen]) -> tuple[tuple[Wait
         order = record or start_order(desk, entry_hold(one), intent)
         untouchable = (
             one.begun
-            or desk.in_doubt(entry_hold(one))
+            or (desk.in_doubt(entry_hold(one)) and not doubted)
             or order.entry != one.entry
             or order.status is not OrderStatus.QUEUED
             or guard(desk, intent) is not None
@@ -147,7 +171,7 @@ def _bounds(desk: Desk, lane: Sequence[Waiting]) -> MergeBounds | None:
     return merge_bounds(market) if market is not None else None
 
 
-def _changes(
+def changes_of(
     desk: Desk,
     lane: Sequence[Waiting],
     orders: dict[str, Order],
@@ -160,6 +184,28 @@ def _changes(
     if done.kept is not None:
         changes.append(_goes_on(desk, orders[done.kept.entry], ranks[done.kept.entry], done.kept))
     return changes
+
+
+async def parted(desk: Desk, lane: Sequence[Waiting], decision: Withdraw) -> list[Change]:
+    """What becomes of the record of an intent that is taken out of the order it was merged into: nothing, where it is
+    forgotten after its retention time, or the order is its own."""
+    withdrawn = consequences(lane, decision).withdrawn
+    if withdrawn is None:
+        return []
+    record = await desk.journal.read(withdrawn.client_order_id)
+    if record is None or record.status is not OrderStatus.MERGED:
+        return []
+    now_ms = desk.now_ms()
+    cancelled = msgspec.structs.replace(
+        record,
+        status=OrderStatus.CANCELED,
+        reason=withdrawn.reason,
+        related=withdrawn.related,
+        merged_into=None,
+        times=msgspec.structs.replace(record.times, updated_at=now_ms),
+    )
+    event = order_event(cancelled, OrderStatus.MERGED, at=now_ms, worker=desk.dispatcher.worker_id)
+    return [Change("", cancelled, event)]
 
 
 def ending(desk: Desk, order: Order, rank: str, how: Ended) -> Change:
@@ -194,7 +240,8 @@ def _goes_on(desk: Desk, order: Order, rank: str, how: Kept) -> Change:
     return Change(rank, kept, event)
 
 
-def _tell(decision: Decision, changes: Sequence[Change]) -> None:
+def tell(decision: Decision, changes: Sequence[Change]) -> None:
+    """Log a decision that was carried out, under the first intent that it is about."""
     names = [change.order.intent.id for change in changes]
     with log_context(intent=names[0]):
         log.info(f"lane rule: {type(decision).__name__.lower()}", extra={"intents": " ".join(names)})

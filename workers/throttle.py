@@ -12,10 +12,15 @@ from redis.exceptions import RedisError
 from common.claims import Ceiling, Claim
 from common.exchange.base import ExchangeFailure, Usage
 from common.gate import Patience
+from common.health import ban, is_ban
 from common.limiter import Limiter
+from common.standings import Standings
 from common.venue_limits import Operation, Scope
+from orderlane.standing import WHOLE_EXCHANGE, Cause
 from workers.desk import log
 
+SAME_BAN_MS: Final = 1_000
+"""Requests under way together are told of one ban, each at its own moment: ends so near to each other are one."""
 DEFAULT_PAUSE_MS: Final = 1_000
 """How long to pause when the exchange throttles without saying for how long."""
 
@@ -23,24 +28,36 @@ DEFAULT_PAUSE_MS: Final = 1_000
 class SharedThrottle:
     """The buckets of one exchange, shared with every other process of the pool through Redis."""
 
-    def __init__(self, limiter: Limiter, exchange_now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, limiter: Limiter, exchange_now_ms: Callable[[], int], standings: Standings | None = None
+    ) -> None:
+        """With `standings`, a ban is declared there: for whoever looks, and for places, which wait for its end."""
         self._limiter = limiter
+        self._standings = standings
         self.idle = limiter.gate.idle
         self._exchange_now_ms = exchange_now_ms
         self._notes: set[asyncio.Task[Any]] = set()
 
     async def acquire(
-        self, operation: Operation, account: str, symbol: str, urgency: int, *, conditional: bool = False
+        self,
+        operation: Operation,
+        account: str,
+        symbol: str,
+        urgency: int,
+        *,
+        conditional: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         """Wait until the request may be sent within every limit it counts against, and pay for it.
 
         Raises:
+            Overtaken: the `patience` was ended; nothing was paid.
             redis.exceptions.RedisError: Redis gave no answer; nothing may be sent.
         """
         claim = self._limiter.claims.claim(
             operation, account, symbol, urgency=urgency, conditional=conditional
         )
-        await self._limiter.acquire(claim, urgency)
+        await self._limiter.acquire(claim, urgency, patience)
 
     async def take_now(self, operation: Operation, account: str, symbol: str, urgency: int) -> bool:
         """Pay for a request if that can be done without waiting; whether it was.
@@ -81,9 +98,20 @@ class SharedThrottle:
             extra={"account": account, "scope": scope, "pause_ms": pause_ms, "reason": str(failure)},
         )
         try:
-            await self._limiter.close(scope, pause_ms)
+            until_ms = await self._limiter.close(scope, pause_ms)
+            if self._standings is not None and is_ban(failure):
+                await self._declare_ban(self._standings, account, failure, until_ms)
         except RedisError as error:
             log.warning("the pause could not be shared", extra={"reason": str(error)})
+
+    async def _declare_ban(
+        self, standings: Standings, account: str, failure: ExchangeFailure, until_ms: int
+    ) -> None:
+        scope = account if failure.per_account else WHOLE_EXCHANGE
+        await standings.refresh()
+        known = standings.find(scope, Cause.BAN)
+        if known is None or known.until_ms < until_ms - SAME_BAN_MS:
+            await standings.put(ban(scope, failure, until_ms, standings.now_ms()))
 
     def heed(self, usages: tuple[Usage, ...], account: str) -> None:
         """Take in what the headers of a reply to `account` say is used; returns at once, the buckets follow."""

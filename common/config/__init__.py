@@ -7,15 +7,18 @@
 
 from common.config.exchanges import exchange_settings
 from common.config.loading import load_settings, settings_from
+from common.config.positions import PositionsSection
 from common.config.problems import ConfigInvalid, Problem
 from common.config.settings import (
     AccountSection,
     ArchiveSection,
     ExchangeSection,
     LogSection,
+    ReconcileSection,
     SchedulerSection,
     SentrySection,
     Settings,
+    StuckSection,
     UserStreamSection,
     WorkerSection,
 )
@@ -26,10 +29,13 @@ __all__ = [
     "ConfigInvalid",
     "ExchangeSection",
     "LogSection",
+    "PositionsSection",
     "Problem",
+    "ReconcileSection",
     "SchedulerSection",
     "SentrySection",
     "Settings",
+    "StuckSection",
     "UserStreamSection",
     "WorkerSection",
     "exchange_settings",

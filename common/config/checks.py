@@ -8,6 +8,7 @@ from typing import Final
 
 from common.config.decoding import Checks, Flaw
 from common.config.settings import ExchangeSection, Settings, WorkerSection
+from common.health import policy_flaws
 from common.venue_limits import venue_limits
 from orderlane.cluster import is_cluster
 
@@ -48,6 +49,8 @@ def exchange_flaws(exchange: ExchangeSection) -> Iterator[Flaw]:
     """Limits the venue doesn't have, an account that can't work, a shutdown that would cut off requests."""
     yield from _limit_flaws(exchange)
     yield from _batch_flaws(exchange)
+    for setting, message in policy_flaws(exchange.degraded):
+        yield ("degraded", setting), message
     grace_seconds = exchange.worker.grace_seconds
     if grace_seconds * 1000 < exchange.request_timeout_ms:
         yield (

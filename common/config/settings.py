@@ -10,6 +10,8 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from common.buckets import Margins
+from common.config.positions import PositionsSection
+from common.health import DegradedPolicy
 from common.lane_rules import LaneRules
 from common.normalizer import NormalizerPolicy
 from common.secrets import DatabaseUrl, Secret, SecretUrl
@@ -61,13 +63,46 @@ class SentrySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     worker's time goes into tracing, and more of Sentry's quota."""
 
 
+class StuckSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Orders about which nothing moves. Each is asked for by its id, with growing waits, until there is evidence of
+    what became of it. Where there is none within its deadline, the event `order.stuck` says so, once, and
+    `orderlane status` shows it: it is never ended by a guess. All are looked at with each sync."""
+
+    unacknowledged_seconds: Annotated[int, Meta(ge=5, le=DAY_SECONDS)] = 30
+    """How long a request may be under way (SUBMITTED) without a word of what became of it; from then on it is asked for
+    here too. Smaller than a request and its worker's own questions take: weight is used for what is settled anyway.
+    Larger: what no worker looks after is noticed later."""
+    cancel_seconds: Annotated[int, Meta(ge=5, le=DAY_SECONDS)] = 30
+    """How long a cancel or an amend may wait for the exchange's confirmation; from then on its target is asked for here
+    too. Smaller: weight is used for what its worker finds out anyway. Larger: a cancel that had no effect is noticed
+    later."""
+    absent_seconds: Annotated[int, Meta(ge=5, le=DAY_SECONDS)] = 60
+    """How long an open order may be absent from the exchange's open orders without evidence of how it ended. It is
+    asked for at once; after this time it is told. Smaller: an exchange whose answers lag causes alarms. Larger: one
+    that vanished is noticed later."""
+    unknown_seconds: Annotated[int, Meta(ge=5, le=DAY_SECONDS)] = 60
+    """How long an outcome may be UNKNOWN, its lane parked or not, before it is told; it is asked for here from half of
+    this time on. Smaller: a short outage of the exchange causes alarms. Larger: a person is called later."""
+    ask_first_seconds: Annotated[int, Meta(ge=1, le=3600)] = 5
+    """The least time between the first question about one stuck order and the second; each further wait is twice as
+    long, up to `ask_cap_seconds`. Smaller: evidence is found sooner, at a cost of weight."""
+    ask_cap_seconds: Annotated[int, Meta(ge=1, le=DAY_SECONDS)] = 300
+    """The longest wait between two questions about one order. Larger: an order that turns up late is noticed later."""
+
+
 class SchedulerSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The periodic jobs, and how long things are kept."""
 
     sync_period_seconds: Annotated[int, Meta(ge=5, le=3600)] = 15
-    """How often each account's open orders are compared with the exchange. Smaller: fills are seen sooner
-    where the user-data stream is down, at a cost of weight per account. Larger: the journal lags behind by as
-    much."""
+    """How often each account's open orders are compared with the exchange, while its user stream is up, or where there
+    is none. Smaller: fills are seen sooner where no stream tells of them, at a cost of weight per account. Larger: the
+    journal lags behind by as much there."""
+    sync_period_down_seconds: Annotated[int, Meta(ge=2, le=3600)] = 5
+    """The same while an account's user stream, which should be up, is not; `sync_period_seconds` if that is shorter.
+    Smaller: the journal is closer behind during an outage of the stream, at a cost of weight. Larger: it lags behind by
+    as much."""
+    stuck: StuckSection = StuckSection()
+    """When an order counts as stuck."""
     market_refresh_seconds: Annotated[int, Meta(ge=60, le=7 * DAY_SECONDS)] = 3600
     """How often the venue's market rules (tick sizes, lots, minimums) are loaded anew. Larger: after the
     venue changes a rule, orders are refused until the next load. Smaller: it costs weight (Binance spot: 20
@@ -210,6 +245,28 @@ class UserStreamSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     read again."""
 
 
+class ReconcileSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a pool that starts does before it places anything: journal and exchange are brought to agreement, account by
+    account. So it is after Redis was restarted or failed over."""
+
+    enabled: bool = True
+    """Off: a pool that starts places orders at once; what happened before it reaches the journal with the periodic
+    sync. **After Redis lost its data, an intent sent again is then placed again.**"""
+    deadline_seconds: Annotated[int, Meta(ge=1, le=3600)] = 120
+    """How long agreement may take before the account counts as unreconciled: it stays closed for new placements, which
+    is logged and an event, and it is tried again. Smaller than its questions take within the limits: an account with
+    many open orders is called unreconciled while there is progress. Larger: a person is called later."""
+    retry_seconds: Annotated[int, Meta(ge=1, le=3600)] = 5
+    """How long after that it is tried again; each further wait is twice as long, up to `retry_cap_seconds`. Smaller:
+    more questions to an exchange that refuses them."""
+    retry_cap_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    """The longest of these waits. Larger: an account stays closed for longer after its trouble is over."""
+    fills_seconds: Annotated[int, Meta(ge=0, le=600)] = 15
+    """How long to wait for the user stream to bring in the fills that happened meanwhile, where orders turn out to be
+    filled further than was known. After that the account opens without: amounts are right, and the fills' own events
+    come later. Larger: a stream that can't be opened keeps the account closed for as long."""
+
+
 class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One exchange of the pool; its name is what intents say in `exchange`."""
 
@@ -242,6 +299,12 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The share of a bucket that only what is urgent may use: cancels, reduce-only orders, priorities 0 to 2. It is one
     request at least, wherever a limit has room for one beside an order. 0: they wait behind opening orders when the
     limit is reached. Larger: less for opening orders."""
+    limits_background: Annotated[float, Meta(ge=0.05, le=1, extra={"unit": "share"})] = 0.5
+    """The share of a bucket that the pool's own questions may use (sync, stuck orders); what is asked once (what a gap
+    in a stream hid, positions, a start) may use half of the rest, too. They take nothing from what is left, so that an
+    order never waits because of them. Smaller: more is left for bursts of
+    orders, and the journal lags behind when much is traded or many accounts share an address. Larger: a burst of
+    orders may meet a bucket that such questions have emptied."""
     limits_arrival_spread_ms: Annotated[int, Meta(ge=0, le=60_000)] = 250
     """How much longer one request may take to the venue than another. Smaller than it really is: requests
     that left apart arrive together, and the venue counts more than it allows. Larger: less throughput."""
@@ -264,6 +327,21 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Several new orders in one request."""
     user_stream: UserStreamSection = UserStreamSection()
     """What the exchange tells of its own accord."""
+    positions: PositionsSection = PositionsSection()
+    """Positions and balances."""
+    degraded: DegradedPolicy = DegradedPolicy()
+    """When new placements stop because requests fail, and how they start again."""
+    reconcile: ReconcileSection = ReconcileSection()
+    """What a pool that starts does before it places anything."""
+    external_orders: Literal["report", "adopt", "cancel"] = "report"
+    """What is done about orders on the accounts that the pool did not place (a person's, another program's). `report`:
+    each is told once (event `order.external`) and listed (`orderlane external`). `adopt`: it also gets a record, is
+    tracked like the pool's own, and intents may cancel or amend it. **`cancel`: it is also cancelled, whoever placed
+    it.**"""
+    external_pools: bool = False
+    """Whether that counts for orders of other pools, too (those whose client order id is 25 of `a-z2-7`). Off: they are
+    reported, and left alone. **On with `external_orders: cancel`, two pools on one account cancel each other's
+    orders.**"""
     worker: WorkerSection = WorkerSection()
     """How this exchange's workers work."""
 
@@ -274,6 +352,7 @@ class ExchangeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             safety=self.limits_safety,
             burst=self.limits_burst,
             reserve=self.limits_reserve,
+            background=self.limits_background,
             arrival_spread_ms=self.limits_arrival_spread_ms,
         )
 

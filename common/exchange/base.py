@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -36,10 +36,15 @@ class Outcome(StrEnum):
     """Timeout, reset, 5xx, a cut, empty or foreign body, a code nobody listed: may or may not have happened."""
 
 
+UNKNOWN_SYMBOL: Final = "unknown_symbol"
+"""The code of a failure: the exchange has no such market (any more), so there is nothing there to ask for."""
+
+
 class ExchangeFailure(Exception):
     """A request that did not succeed. `code` is the venue's own (or the transport's kind), `message` its words.
 
-    `per_account`: what throttles is a limit of the account, not of the address.
+    `per_account`: it is about the account, not the address or one order: what throttles is a limit of the account, what
+    refuses is said of its key or its rights.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     time_in_force: TimeInForce | None = None
     reduce_only: bool = False
     params: dict[str, str | int | bool] = {}
+    expires_at: int | None = None
+    """Not to be sent after this moment, ms by Redis' clock. The venue is not told."""
 
 
 class OrderReference(Struct, frozen=True, kw_only=True):
@@ -88,10 +95,28 @@ class OrderReference(Struct, frozen=True, kw_only=True):
     """A stop or take-profit type; some venues keep these in a book (and under endpoints) of their own."""
 
 
+class OrderTerms(Struct, frozen=True, kw_only=True):
+    """What was asked for when an order was placed, as the exchange repeats it: enough to take over an order of which
+    there is no record.
+
+    `trigger_price` in quote per base, `created_at` in ms (0: not told). `own_book`: it is kept, and numbered, apart
+    from ordinary orders (Binance USDⓈ-M: the algo orders).
+    """
+
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+    created_at: int = 0
+    own_book: bool = False
+
+
 class OrderReport(Struct, frozen=True, kw_only=True):
     """What the exchange says of one order. Amounts in base, `average` in quote per base, times in ms.
 
-    `status` is one of ACTIVE, PARTIAL, FILLED, CANCELED, EXPIRED, REJECTED.
+    `status` is one of ACTIVE, PARTIAL, FILLED, CANCELED, EXPIRED, REJECTED. `terms`: None in answers to requests about
+    one order, which its record knows better, and for a kind of order that no intent can ask for.
     """
 
     client_order_id: str
@@ -104,6 +129,7 @@ class OrderReport(Struct, frozen=True, kw_only=True):
     average: Decimal | None = None
     fees: dict[str, Decimal] = {}
     exchange_at: int = 0
+    terms: OrderTerms | None = None
 
 
 class Liquidity(StrEnum):
@@ -129,6 +155,9 @@ class TradeReport(Struct, frozen=True, kw_only=True):
     fee: Decimal | None = None
     fee_currency: str = ""
     liquidity: Liquidity | None = None
+    realised: Decimal | None = None
+    """The profit it realised on a derivatives position, before fees, in the currency of settlement, where the exchange
+    says so."""
     traded_at: int
 
 
@@ -236,7 +265,9 @@ class Exchange(Protocol):
         """Open orders of the account (all symbols where the venue allows), conditional ones included."""
         ...
 
-    async def trades(self, account: str, symbol: str, since_ms: int, after_id: str = "") -> list[TradeReport]:
+    async def trades(
+        self, account: str, symbol: str, since_ms: int, after_id: str = "", of_order: str = ""
+    ) -> list[TradeReport]:
         """One page (`trades_page` at most) of the account's fills of a symbol, oldest first.
 
         Args:
@@ -244,6 +275,8 @@ class Exchange(Protocol):
             symbol: of which market.
             since_ms: the earliest, ms by the exchange's clock. A venue may look no further than a day on from there.
             after_id: instead of a time, the trade after which the page begins.
+            of_order: only the fills of this order, by the exchange's id of it, whenever they were; then neither
+                `since_ms` nor `after_id` counts. REFUSED where a venue can't be asked so.
         """
         ...
 

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
+from common.exchange import binance_positions, binance_trades
 from common.exchange import binance_requests as endpoints
-from common.exchange import binance_trades
+from common.exchange.account_figures import BalanceReport
 from common.exchange.base import (
     ExchangeFailure,
     OrderReference,
@@ -23,7 +24,14 @@ from common.exchange.base import (
     Usage,
 )
 from common.exchange.binance_codes import SPOT_ERRORS
-from common.exchange.binance_replies import CONFIRMATION, SPOT_ORDER, SPOT_ORDERS, spot_report, with_its_fills
+from common.exchange.binance_replies import (
+    CONFIRMATION,
+    SPOT_LISTED,
+    SPOT_ORDER,
+    SPOT_ORDERS,
+    spot_report,
+    with_its_fills,
+)
 from common.exchange.binance_requests import Endpoint, SignedRequests
 from common.exchange.binance_streams import SpotStreamReader
 from common.exchange.classify import VenueError
@@ -140,7 +148,7 @@ class BinanceSpot(Binance):
     async def find(self, client: Any, reference: OrderReference) -> OrderReport | None:
         named = _named(client, reference)
         try:
-            order = await self.ask(client, endpoints.SPOT_FIND, named, SPOT_ORDER)
+            order = await self.ask(client, endpoints.SPOT_FIND, named, SPOT_LISTED)
         except ExchangeFailure as failure:
             if failure.outcome is Outcome.NOT_FOUND:
                 return None
@@ -157,11 +165,22 @@ class BinanceSpot(Binance):
             for row in rows
         )
 
-    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+    async def trades(
+        self, client: Any, symbol: str, since_ms: int, after_id: str, of_order: str = ""
+    ) -> list[TradeReport]:
         market_id = market_of(client, symbol)["id"]
-        page = binance_trades.page_of(market_id, since_ms, after_id)
+        page = binance_trades.page_of(market_id, since_ms, after_id, of_order)
         rows = await self.ask(client, binance_trades.SPOT_TRADES, page, binance_trades.SPOT_ROWS)
         return binance_trades.spot_trades(rows, market_id, symbol)
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        account = await self.ask(
+            client,
+            binance_positions.SPOT_ACCOUNT,
+            binance_positions.WITHOUT_ZERO,
+            binance_positions.SPOT_ACCOUNT_REPLY,
+        )
+        return binance_positions.spot_balances(account)
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         market_id = market_of(client, symbol)["id"]

@@ -86,6 +86,15 @@ _WAITS_MS: Final = {
     "-1008": 1_000,
 }
 
+_OF_THE_ACCOUNT: Final = frozenset(
+    str(code)
+    for code in (
+        -1015,  # its order limits
+        *(-1002, -1022, -1099, -2008, -2014, -2015, -2017),  # its key, signature, address or permissions
+        *(-1109, -4087, -4088),  # USDⓈ-M: it is invalid, may only reduce, or may not trade now
+    )
+)
+
 SPOT_ERRORS: Final = ErrorTable(
     outcomes={
         **_SHARED,
@@ -101,7 +110,7 @@ SPOT_ERRORS: Final = ErrorTable(
     },
     messages=_MESSAGES,
     retry_after_ms=_WAITS_MS,
-    per_account=frozenset({"-1015"}),
+    per_account=_OF_THE_ACCOUNT,
 )
 
 USDM_ERRORS: Final = ErrorTable(
@@ -155,7 +164,7 @@ USDM_ERRORS: Final = ErrorTable(
     messages=_MESSAGES,
     certain_on_5xx=frozenset({"-1008"}),
     retry_after_ms=_WAITS_MS,
-    per_account=frozenset({"-1015"}),
+    per_account=_OF_THE_ACCOUNT,
 )
 
 UNCHANGED: Final = "-5027"

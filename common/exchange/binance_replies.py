@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
-from common.exchange.base import OrderReport
+from common.exchange.base import OrderReport, OrderTerms
 from common.exchange.fields import (
     EARLIEST_MS,
     LATEST_MS,
@@ -23,6 +23,8 @@ from common.exchange.fields import (
     status_in,
     unreadable,
 )
+from common.exchange.terms import read_terms
+from orderlane.intents import OrderType
 from orderlane.orders import OrderStatus
 
 STATUSES: Final = {
@@ -48,6 +50,24 @@ ALGO_STATUSES: Final = {
 TRIGGERED: Final = ("TRIGGERED", "FINISHED")
 """The rest of `algoStatus`: the order it became is on the book, or has ended there."""
 
+
+SPOT_TYPES: Final = {
+    "MARKET": OrderType.MARKET,
+    "LIMIT": OrderType.LIMIT,
+    "LIMIT_MAKER": OrderType.LIMIT,
+    "STOP_LOSS": OrderType.STOP_MARKET,
+    "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT_MARKET,
+    "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
+}
+USDM_TYPES: Final = {"MARKET": OrderType.MARKET, "LIMIT": OrderType.LIMIT}
+ALGO_TYPES: Final = {
+    "STOP_MARKET": OrderType.STOP_MARKET,
+    "STOP": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT_MARKET": OrderType.TAKE_PROFIT_MARKET,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT_LIMIT,
+}
+"""Order types (`type`) of the spot and USDⓈ-M enum definitions that an intent can ask for."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=LONGEST_TEXT)]
 Moment = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS)]
@@ -85,6 +105,16 @@ class SpotOrder(Confirmation, kw_only=True, rename="camel"):
     update_time: Moment | UnsetType = UNSET
 
 
+class SpotListed(SpotOrder, kw_only=True, rename="camel"):
+    """An order as queries and lists show it: with what it was placed with, of which nothing else depends."""
+
+    side: Any | UnsetType = UNSET
+    type: Any | UnsetType = UNSET
+    time_in_force: Any | UnsetType = UNSET
+    stop_price: Any | UnsetType = UNSET
+    time: Any | UnsetType = UNSET
+
+
 class UsdmOrder(Confirmation, kw_only=True, rename="camel"):
     """An ordinary order of USDⓈ-M futures; these replies carry no fees. The reply to a cancel has no average."""
 
@@ -99,6 +129,16 @@ class UsdmOrder(Confirmation, kw_only=True, rename="camel"):
     update_time: Moment
 
 
+class UsdmListed(UsdmOrder, kw_only=True, rename="camel"):
+    """An order as queries and lists show it: with what it was placed with, of which nothing else depends."""
+
+    side: Any | UnsetType = UNSET
+    type: Any | UnsetType = UNSET
+    time_in_force: Any | UnsetType = UNSET
+    reduce_only: Any | UnsetType = UNSET
+    time: Any | UnsetType = UNSET
+
+
 class AlgoOrder(Confirmation, kw_only=True, rename="camel"):
     """A conditional order of USDⓈ-M futures. Its numbers may be empty texts where it has none."""
 
@@ -110,14 +150,22 @@ class AlgoOrder(Confirmation, kw_only=True, rename="camel"):
     price: str | int
     actual_order_id: int | str | UnsetType = UNSET
     update_time: Moment
+    side: Any | UnsetType = UNSET
+    order_type: Any | UnsetType = UNSET
+    time_in_force: Any | UnsetType = UNSET
+    trigger_price: Any | UnsetType = UNSET
+    reduce_only: Any | UnsetType = UNSET
+    create_time: Any | UnsetType = UNSET
 
 
 CONFIRMATION: Final[Decoder[Confirmation | list[Any]]] = Decoder(Confirmation | list[Any])
 """For what is done when no error is named; spot lists what was cancelled."""
 SPOT_ORDER: Final = Decoder(SpotOrder)
-SPOT_ORDERS: Final = Decoder(list[SpotOrder])
+SPOT_LISTED: Final = Decoder(SpotListed)
+SPOT_ORDERS: Final = Decoder(list[SpotListed])
 USDM_ORDER: Final = Decoder(UsdmOrder)
-USDM_ORDERS: Final = Decoder(list[UsdmOrder])
+USDM_LISTED: Final = Decoder(UsdmListed)
+USDM_ORDERS: Final = Decoder(list[UsdmListed])
 ALGO_ORDER: Final = Decoder(AlgoOrder)
 ALGO_ORDERS: Final = Decoder(list[AlgoOrder])
 
@@ -146,7 +194,15 @@ def spot_report(order: SpotOrder, market_id: str, symbol: str) -> OrderReport:
         average=spent / filled if spent > 0 and filled else None,
         fees=_fees(order.fills) if order.fills else {},
         exchange_at=at,
+        terms=_spot_terms(order) if isinstance(order, SpotListed) else None,
     )
+
+
+def _spot_terms(order: SpotListed) -> OrderTerms | None:
+    return read_terms(
+        SPOT_TYPES, side=order.side, kind=order.type, trigger_price=order.stop_price, created_at=order.time,
+        time_in_force="PO" if order.type == "LIMIT_MAKER" else order.time_in_force,
+    )  # fmt: skip
 
 
 def usdm_report(order: UsdmOrder, market_id: str, symbol: str) -> OrderReport:
@@ -165,7 +221,15 @@ def usdm_report(order: UsdmOrder, market_id: str, symbol: str) -> OrderReport:
         filled=_filled(order.executed_qty, order.orig_qty, order),
         average=None if order.avg_price is UNSET else _measure("avgPrice", order.avg_price),
         exchange_at=order.update_time,
+        terms=_usdm_terms(order) if isinstance(order, UsdmListed) else None,
     )
+
+
+def _usdm_terms(order: UsdmListed) -> OrderTerms | None:
+    return read_terms(
+        USDM_TYPES, side=order.side, kind=order.type, time_in_force=order.time_in_force,
+        reduce_only=order.reduce_only, created_at=order.time,
+    )  # fmt: skip
 
 
 def algo_report(order: AlgoOrder, market_id: str, symbol: str) -> OrderReport:
@@ -184,7 +248,12 @@ def algo_report(order: AlgoOrder, market_id: str, symbol: str) -> OrderReport:
         amount=measure_in(numbers, "quantity", may_be_empty=True),
         price=measure_in(numbers, "price", may_be_empty=True),
         exchange_at=order.update_time,
-    )
+        terms=read_terms(
+            ALGO_TYPES, side=order.side, kind=order.order_type, time_in_force=order.time_in_force,
+            trigger_price=order.trigger_price, reduce_only=order.reduce_only, created_at=order.create_time,
+            own_book=True,
+        ),
+    )  # fmt: skip
 
 
 def number_id(name: str, value: int | str | UnsetType) -> str:

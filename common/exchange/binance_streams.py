@@ -12,7 +12,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from common.exchange.base import Liquidity, OrderReport, StreamUpdate, TradeReport
-from common.exchange.binance_replies import ALGO_STATUSES, STATUSES, TRIGGERED
+from common.exchange.binance_replies import (
+    ALGO_STATUSES,
+    ALGO_TYPES,
+    SPOT_TYPES,
+    STATUSES,
+    TRIGGERED,
+    USDM_TYPES,
+)
 from common.exchange.fields import (
     decimal_in,
     fields_in,
@@ -27,6 +34,7 @@ from common.exchange.fields import (
     unreadable,
 )
 from common.exchange.stream_reading import stream_ended
+from common.exchange.terms import read_terms
 from common.exchange.venue import symbol_of
 from orderlane.intents import Side
 from orderlane.orders import OrderStatus
@@ -91,7 +99,12 @@ class SpotStreamReader(BinanceStreamReader):
             filled=filled,
             average=spent / filled if spent > 0 and filled else None,
             exchange_at=moment_in(event, "T"),
-        )
+            terms=read_terms(
+                SPOT_TYPES, side=event.get("S"), kind=event.get("o"), trigger_price=event.get("P"),
+                time_in_force="PO" if event.get("o") == "LIMIT_MAKER" else event.get("f"),
+                created_at=event.get("O"),
+            ),
+        )  # fmt: skip
         return StreamUpdate(received_at=received_at, report=report, trade=_trade_in(event, report))
 
 
@@ -119,7 +132,11 @@ class UsdmStreamReader(BinanceStreamReader):
             filled=filled_in(order, "z", amount),
             average=measure_in(order, "ap"),
             exchange_at=moment_in(order, "T"),
-        )
+            terms=read_terms(
+                USDM_TYPES, side=order.get("S"), kind=order.get("o"), time_in_force=order.get("f"),
+                reduce_only=order.get("R"),
+            ),
+        )  # fmt: skip
         return StreamUpdate(received_at=received_at, report=report, trade=_trade_in(order, report))
 
     def _conditional(self, client: Any, event: Mapping[str, Any], received_at: int) -> StreamUpdate:
@@ -134,7 +151,11 @@ class UsdmStreamReader(BinanceStreamReader):
             amount=measure_in(order, "q", may_be_empty=True),
             price=measure_in(order, "p", may_be_empty=True),
             exchange_at=moment_in(event, "T"),
-        )
+            terms=read_terms(
+                ALGO_TYPES, side=order.get("S"), kind=order.get("o"), time_in_force=order.get("f"),
+                trigger_price=order.get("tp"), reduce_only=order.get("R"), own_book=True,
+            ),
+        )  # fmt: skip
         became = number_id_in(order, "ai") if triggered and order.get("ai") else ""
         return StreamUpdate(received_at=received_at, report=report, conditional=True, became=became)
 
@@ -159,5 +180,6 @@ def _trade_in(order: Mapping[str, Any], report: OrderReport) -> TradeReport | No
         fee=fee,
         fee_currency=text_in(order, "N") if fee is not None and order.get("N") is not None else "",
         liquidity=Liquidity.MAKER if maker else Liquidity.TAKER,
+        realised=decimal_in(order, "rp"),  # spot's messages have none
         traded_at=report.exchange_at,
     )

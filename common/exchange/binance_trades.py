@@ -49,6 +49,7 @@ class UsdmTrade(Struct, kw_only=True, rename="camel"):
     qty: Decimal
     commission: Decimal
     commission_asset: Text
+    realized_pnl: Decimal
     time: Moment
     buyer: bool
     maker: bool
@@ -58,8 +59,10 @@ SPOT_ROWS: Final = Decoder(list[SpotTrade])
 USDM_ROWS: Final = Decoder(list[UsdmTrade])
 
 
-def page_of(market_id: str, since_ms: int, after_id: str) -> dict[str, Any]:
-    """The parameters that ask for a page: from a time on, or after a trade."""
+def page_of(market_id: str, since_ms: int, after_id: str, of_order: str = "") -> dict[str, Any]:
+    """The parameters that ask for a page: from a time on, or after a trade, or of one order."""
+    if of_order:
+        return {"symbol": market_id, "orderId": int(of_order), "limit": PAGE}
     begin = {"fromId": int(after_id) + 1} if after_id else {"startTime": since_ms}
     return {"symbol": market_id, **begin, "limit": PAGE}
 
@@ -83,7 +86,11 @@ def usdm_trades(rows: Sequence[UsdmTrade], market_id: str, symbol: str) -> list[
 def _report(
     row: SpotTrade | UsdmTrade, market_id: str, symbol: str, *, buys: bool, makes: bool
 ) -> TradeReport:
-    for name, number in (("price", row.price), ("qty", row.qty), ("commission", row.commission)):
+    realised = row.realized_pnl if isinstance(row, UsdmTrade) else None
+    numbers = {"price": row.price, "qty": row.qty, "commission": row.commission, "realizedPnl": realised}
+    for name, number in numbers.items():
+        if number is None:
+            continue
         if not number.is_finite() or (number and abs(number.adjusted()) > MOST_DIGITS):
             raise unreadable(f"field {name} is no number", row)
     if row.symbol != market_id or row.price <= 0 or row.qty <= 0:
@@ -98,6 +105,7 @@ def _report(
         fee=row.commission,
         fee_currency=row.commission_asset,
         liquidity=Liquidity.MAKER if makes else Liquidity.TAKER,
+        realised=realised,
         traded_at=row.time,
     )
 

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from common.exchange import binance_batch, binance_trades
+from common.exchange import binance_batch, binance_positions, binance_trades
 from common.exchange import binance_requests as endpoints
+from common.exchange.account_figures import BalanceReport, PositionReport
 from common.exchange.base import (
     ExchangeFailure,
     OrderReference,
@@ -30,6 +31,7 @@ from common.exchange.binance_replies import (
     ALGO_ORDERS,
     CONFIRMATION,
     TRIGGERED,
+    USDM_LISTED,
     USDM_ORDER,
     USDM_ORDERS,
     AlgoOrder,
@@ -67,9 +69,12 @@ class BinanceUsdm(Binance):
     errors = USDM_ERRORS
     stream_reader = UsdmStreamReader()
     amends_in_place = True
+    holds_positions = True
     batch_limit = binance_batch.BATCH_LIMIT
     options: ClassVar[Mapping[str, Any]] = {
         "fetchMarkets": {"types": ["linear"]},
+        # Else each opening of a user stream asks for all positions, beside the shared limits, and for nobody's use.
+        "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
         "fetchCurrencies": False,
         "fetchMargins": False,
     }
@@ -160,7 +165,7 @@ class BinanceUsdm(Binance):
 
     async def _find(self, client: Any, reference: OrderReference) -> OrderReport:
         named = _named(client, reference)
-        order = await self.ask(client, endpoints.USDM_FIND, named, USDM_ORDER)
+        order = await self.ask(client, endpoints.USDM_FIND, named, USDM_LISTED)
         return confirmed(reference, usdm_report(order, named["symbol"], reference.symbol))
 
     async def _find_conditional(self, client: Any, reference: OrderReference) -> OrderReport:
@@ -176,7 +181,7 @@ class BinanceUsdm(Binance):
             raise ExchangeFailure(
                 Outcome.UNKNOWN, failure.code, f"the triggered order can't be read: {failure.message}"
             ) from None
-        return _under_algo_ids(algo, order, reference.symbol)
+        return msgspec.structs.replace(_under_algo_ids(algo, order, reference.symbol), terms=report.terms)
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
         narrowed = {"symbol": market_of(client, symbol)["id"]} if symbol else {}
@@ -188,11 +193,27 @@ class BinanceUsdm(Binance):
             *distinct(usdm_report(row, expected or row.symbol, _symbol(client, row)) for row in ordinary),
         ]
 
-    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+    async def trades(
+        self, client: Any, symbol: str, since_ms: int, after_id: str, of_order: str = ""
+    ) -> list[TradeReport]:
         market_id = market_of(client, symbol)["id"]
-        page = binance_trades.page_of(market_id, since_ms, after_id)
+        page = binance_trades.page_of(market_id, since_ms, after_id, of_order)
         rows = await self.ask(client, binance_trades.USDM_TRADES, page, binance_trades.USDM_ROWS)
         return binance_trades.usdm_trades(rows, market_id, symbol)
+
+    async def positions(self, client: Any) -> list[PositionReport]:
+        rows = await self.ask(
+            client, binance_positions.USDM_POSITIONS, {}, binance_positions.USDM_POSITION_ROWS
+        )
+        return binance_positions.usdm_positions(
+            rows, lambda market_id: symbol_of(client, market_id, contract=True)
+        )
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        rows = await self.ask(
+            client, binance_positions.USDM_BALANCES, {}, binance_positions.USDM_BALANCE_ROWS
+        )
+        return binance_positions.usdm_balances(rows)
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         market_id = market_of(client, symbol)["id"]

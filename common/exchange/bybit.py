@@ -6,31 +6,28 @@ Tickers" of the v5 documentation (bybit-exchange.github.io/docs/v5), and what cc
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Final
 
+from common.exchange.account_figures import BalanceReport, PositionReport
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest
 from common.exchange.batch import Verdict, by_client_id, place_together, row_failure, unmatched, verdict_of
 from common.exchange.bybit_codes import BYBIT_ERRORS
+from common.exchange.bybit_positions import bybit_balances, bybit_positions
+from common.exchange.bybit_replies import order_id_in, order_report, result_of
 from common.exchange.classify import Operation, VenueError
 from common.exchange.fields import (
     confirmed,
-    decimal_in,
     distinct,
     fields_in,
-    filled_in,
     market_id_in,
-    measure_in,
     middle,
     moment_in,
     only_row,
-    optional_text_in,
     rows_in,
     same_order,
-    status_in,
     text_in,
     unreadable,
 )
@@ -45,26 +42,12 @@ from common.exchange.venue import (
     wire_text,
 )
 from orderlane.intents import OrderType, Side, TimeInForce
-from orderlane.orders import OrderStatus
-
-_STATUSES: Final = {
-    **dict.fromkeys(
-        ("Created", "New", "Untriggered", "Triggered", "Active", "PendingCancel"), OrderStatus.ACTIVE
-    ),
-    "PartiallyFilled": OrderStatus.PARTIAL,
-    "Filled": OrderStatus.FILLED,
-    **dict.fromkeys(("Cancelled", "PartiallyFilledCanceled", "Deactivated"), OrderStatus.CANCELED),
-    "Rejected": OrderStatus.REJECTED,
-}
-"""`orderStatus` of the enum definitions."""
 
 _PAGE: Final = 50
 _SETTLE_COINS: Final = ("USDT", "USDC")
 """What linear contracts settle in; a listing over all symbols has to name one."""
 _BATCH: Final = 10
 """What both categories take: 10 spot orders, 20 linear ones."""
-_ORDER_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{10,20}")
-"""A UUID, or a long number."""
 _TIMES_IN_FORCE: Final = {TimeInForce.PO: "PostOnly"}
 
 
@@ -73,6 +56,7 @@ class Bybit(Venue):
 
     errors = BYBIT_ERRORS
     amends_in_place = True
+    holds_positions = True
     batch_limit = _BATCH
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (1, 60_000)
     options: ClassVar[Mapping[str, Any]] = {
@@ -102,9 +86,9 @@ class Bybit(Venue):
     async def place(self, client: Any, request: OrderRequest, at_ms: int) -> OrderReport:
         params = order_params(market_of(client, request.symbol), request)
         reply = fields_in(await client.privatePostV5OrderCreate(params))
-        result = _result(reply)
+        result = result_of(reply)
         same_order(request.client_order_id, text_in(result, "orderLinkId"))
-        return accepted(request, _order_id(result), moment_in(reply, "time"))
+        return accepted(request, order_id_in(result), moment_in(reply, "time"))
 
     async def place_batch(
         self, client: Any, requests: Sequence[OrderRequest], at_ms: int
@@ -160,7 +144,7 @@ class Bybit(Venue):
         # Spot keeps stop orders apart and cancels one kind at a time; linear cancels all kinds at once.
         filters = ({"orderFilter": "Order"}, {"orderFilter": "StopOrder"}) if market["spot"] else ({},)
         for kind in filters:
-            result = _result(await client.privatePostV5OrderCancelAll({**on_symbol, **kind}))
+            result = result_of(await client.privatePostV5OrderCancelAll({**on_symbol, **kind}))
             rows_in(result.get("list"))
             if result.get("success") != "1":
                 raise unreadable("the venue doesn't say that all were cancelled", result)
@@ -171,7 +155,7 @@ class Bybit(Venue):
         for ask in (client.privateGetV5OrderRealtime, client.privateGetV5OrderHistory):
             rows, _ = _page(await ask(_named(market, reference)), _category(market))
             if rows:
-                return confirmed(reference, _report(only_row(rows), market))
+                return confirmed(reference, order_report(only_row(rows), market))
         return None
 
     async def open_orders(self, client: Any, symbol: str | None) -> list[OrderReport]:
@@ -187,8 +171,14 @@ class Bybit(Venue):
             async for row in _pages(client, query):
                 market_id = market_id_in(row, "symbol", query.get("symbol"))
                 unified = symbol_of(client, market_id, contract=query["category"] == "linear")
-                reports.append(_report(row, client.markets.get(unified) or {"symbol": unified}))
+                reports.append(order_report(row, client.markets.get(unified) or {"symbol": unified}))
         return distinct(reports)
+
+    async def positions(self, client: Any) -> list[PositionReport]:
+        return await bybit_positions(client, _SETTLE_COINS)
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        return await bybit_balances(client)
 
     async def server_time_ms(self, client: Any) -> int:
         return moment_in(fields_in(await client.publicGetV5MarketTime()), "time")
@@ -196,7 +186,7 @@ class Bybit(Venue):
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         market = market_of(client, symbol)
         asked = {"category": _category(market), "symbol": market["id"]}
-        ticker = only_row(rows_in(_result(await client.publicGetV5MarketTickers(asked)).get("list")))
+        ticker = only_row(rows_in(result_of(await client.publicGetV5MarketTickers(asked)).get("list")))
         market_id_in(ticker, "symbol", market["id"])
         return middle(symbol, ticker.get("bid1Price"), ticker.get("ask1Price"))
 
@@ -209,7 +199,7 @@ def batch_verdicts(reply: Any, asked: Sequence[OrderRequest], at_ms: int) -> lis
         ExchangeFailure: UNKNOWN for every order, the lists can't be held against each other.
     """
     fields = fields_in(reply)
-    ids = rows_in(_result(fields).get("list"))
+    ids = rows_in(result_of(fields).get("list"))
     codes = rows_in(fields_in(fields.get("retExtInfo")).get("list"))
     if len(ids) != len(codes):
         raise unreadable("two lists of another length each", reply)
@@ -228,7 +218,7 @@ def _batch_row(
     if not isinstance(code, int) or isinstance(code, bool) or not isinstance(message, str):
         raise unreadable("a row's code says nothing", verdict)
     if code == 0:
-        return accepted(request, _order_id(ids), moment_in(ids, "createAt"))
+        return accepted(request, order_id_in(ids), moment_in(ids, "createAt"))
     if ids.get("orderId") != "":
         raise unreadable("an order that failed has an id", ids)
     return row_failure(VenueError(str(code), message), BYBIT_ERRORS, Operation.PLACE, at_ms)
@@ -288,21 +278,10 @@ def _named(market: Mapping[str, Any], reference: OrderReference) -> dict[str, An
     return {**named, "orderLinkId": reference.client_order_id}
 
 
-def _result(decoded: Any) -> dict[str, Any]:
-    return fields_in(fields_in(decoded).get("result"))
-
-
-def _order_id(fields: Mapping[str, Any]) -> str:
-    order_id = text_in(fields, "orderId")
-    if not _ORDER_ID.fullmatch(order_id):
-        raise unreadable("field orderId is no order's id", order_id)
-    return order_id
-
-
 def _acknowledged(reference: OrderReference, reply: Any) -> None:
     """Check that a request about one order was answered for that order."""
-    result = _result(reply)
-    order_id = _order_id(result)
+    result = result_of(reply)
+    order_id = order_id_in(result)
     if reference.exchange_order_id:
         same_order(reference.exchange_order_id, order_id)
     else:
@@ -311,7 +290,7 @@ def _acknowledged(reference: OrderReference, reply: Any) -> None:
 
 def _page(reply: Any, category: str) -> tuple[list[dict[str, Any]], str]:
     """The rows of one page, and the cursor of the next. Only a page that is whole can say that there is nothing."""
-    result = _result(reply)
+    result = result_of(reply)
     if result.get("category") != category:
         raise unreadable(f"a list of {category} orders was asked for", result)
     rows, following = rows_in(result.get("list")), result.get("nextPageCursor")
@@ -332,42 +311,3 @@ async def _pages(client: Any, query: Mapping[str, Any]) -> AsyncIterator[dict[st
         if following == cursor:
             raise unreadable("the list of open orders doesn't end", query)
         cursor = following
-
-
-def _report(order: Mapping[str, Any], market: Mapping[str, Any]) -> OrderReport:
-    market_id_in(order, "symbol", market.get("id"))
-    amount = measure_in(order, "qty")  # 0: whatever the position has then
-    filled = filled_in(order, "cumExecQty", amount)
-    return OrderReport(
-        client_order_id=optional_text_in(order, "orderLinkId"),
-        exchange_order_id=_order_id(order),
-        symbol=str(market["symbol"]),
-        status=status_in(_STATUSES, order.get("orderStatus")),
-        amount=amount,
-        price=measure_in(order, "price", may_be_empty=order.get("orderType") == "Market"),
-        filled=filled,
-        average=_average(order, filled) if filled else None,
-        fees=_fees(order, market) if filled else {},
-        exchange_at=moment_in(order, "updatedTime"),
-    )
-
-
-def _average(order: Mapping[str, Any], filled: Decimal) -> Decimal | None:
-    """`avgPrice`; the venue leaves it empty for some orders that have fills, whose value stands beside it."""
-    average = measure_in(order, "avgPrice", may_be_empty=True)
-    if average is not None:
-        return average
-    spent = measure_in(order, "cumExecValue")
-    return spent / filled if spent else None
-
-
-def _fees(order: Mapping[str, Any], market: Mapping[str, Any]) -> dict[str, Decimal]:
-    """By coin, from `cumFeeDetail`; where that is missing, `cumExecFee` in what the market settles in."""
-    if "cumFeeDetail" in order:
-        by_coin = fields_in(order["cumFeeDetail"])
-        fees = {str(coin): decimal_in(by_coin, coin) for coin in by_coin}
-        if None in fees.values():
-            raise unreadable("field cumFeeDetail is no list of fees", by_coin)
-        return {coin: fee for coin, fee in fees.items() if fee}
-    paid, settle = decimal_in(order, "cumExecFee"), market.get("settle")
-    return {str(settle): paid} if paid and settle else {}

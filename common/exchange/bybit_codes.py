@@ -77,6 +77,22 @@ _REFUSED: Final = (
     *range(181000, 181005),  # category, symbol, side missing
 )
 
+_OF_THE_ACCOUNT: Final = frozenset(
+    str(code)
+    for code in (
+        *(10006, 10429, 170005, 170222),  # its limits
+        *(
+            10003,
+            10004,
+            10005,
+            10007,
+            10008,
+            10010,
+        ),  # its key, signature, permissions, a ban of it, its address
+        *(10024, 10027, 10028),  # compliance, a ban of its trading, its type
+    )
+)
+
 BYBIT_ERRORS: Final = ErrorTable(
     outcomes={
         **{str(code): Outcome.UNKNOWN for code in _UNKNOWN},
@@ -88,6 +104,6 @@ BYBIT_ERRORS: Final = ErrorTable(
     },
     # "If you receive HTTP 403 'access too frequent', your IP has breached the limit": ten minutes.
     messages=(MessageRule("http_403", "access too frequent", Outcome.THROTTLED),),
-    per_account=frozenset({"10006", "10429", "170005", "170222"}),
+    per_account=_OF_THE_ACCOUNT,
     retry_after_ms={"http_403": 600_000, "10018": 5_000},
 )

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from common.exchange.account_client import AccountClient
+from common.exchange.account_figures import AccountFigures, BalanceReport, PositionReport
 from common.exchange.base import (
     Exchange,
     ExchangeFailure,
@@ -28,7 +29,7 @@ from common.exchange.clock import ExchangeClock
 from common.exchange.fields import unreadable
 from common.exchange.params import forbidden_params
 from common.exchange.settings import ExchangeSettings
-from common.exchange.transport import Answer, Call, Wire, WiredClient
+from common.exchange.transport import Answer, Call, OnOutcome, Wire, WiredClient
 from common.exchange.urls import redirected
 from common.exchange.user_stream import CcxtUserStream, Inbox
 from common.exchange.venue import refused
@@ -69,8 +70,11 @@ class CcxtExchange:
         self.amends_in_place = self._venue.amends_in_place
         self.batch_limit = self._venue.batch_limit
         self.trades_page = self._venue.trades_page
+        self.holds_positions = self._venue.holds_positions
         self.streams_orders = self._venue.stream_reader is not None
         self.on_usage = on_usage
+        self.on_outcome: OnOutcome | None = None
+        """Told, at once, what became of each request of an account."""
         self._clock = ExchangeClock()
         accounts = list(settings.accounts) or [PUBLIC]
         self._wired_class: Any = type(f"Wired_{settings.venue}", (WiredClient, self._ccxt_class), {})
@@ -149,7 +153,7 @@ class CcxtExchange:
     # The orders
 
     async def place(self, request: OrderRequest, at_ms: int) -> OrderReport:
-        with Call(Operation.PLACE, at_ms):
+        with Call(Operation.PLACE, at_ms, request.account, self.on_outcome):
             if request.params:
                 self._check_params(request.params)
             return await self._venue.place(self._client_of(request.account), request, at_ms)
@@ -160,37 +164,48 @@ class CcxtExchange:
     async def place_batch(
         self, requests: Sequence[OrderRequest], at_ms: int
     ) -> list[OrderReport | ExchangeFailure]:
-        with Call(Operation.PLACE, at_ms):
-            try:
+        account = requests[0].account
+        try:
+            with Call(Operation.PLACE, at_ms, account, self.on_outcome):
                 for request in requests:
                     self._check_params(request.params)
-                return await self._venue.place_batch(self._client_of(requests[0].account), requests, at_ms)
-            except ExchangeFailure as failure:
-                return [failure] * len(requests)
+                return await self._venue.place_batch(self._client_of(account), requests, at_ms)
+        except ExchangeFailure as failure:
+            return [failure] * len(requests)
 
     async def cancel(self, reference: OrderReference, at_ms: int) -> OrderReport | None:
-        with Call(Operation.CANCEL, at_ms):
+        with Call(Operation.CANCEL, at_ms, reference.account, self.on_outcome):
             return await self._venue.cancel(self._client_of(reference.account), reference, at_ms)
 
     async def amend(self, reference: OrderReference, request: OrderRequest, at_ms: int) -> OrderReport:
-        with Call(Operation.AMEND, at_ms):
+        with Call(Operation.AMEND, at_ms, reference.account, self.on_outcome):
             return await self._venue.amend(self._client_of(reference.account), reference, request, at_ms)
 
     async def cancel_all(self, account: str, symbol: str, at_ms: int) -> None:
-        with Call(Operation.CANCEL, at_ms):
+        with Call(Operation.CANCEL, at_ms, account, self.on_outcome):
             await self._venue.cancel_all(self._client_of(account), symbol, at_ms)
 
     async def find(self, reference: OrderReference) -> OrderReport | None:
-        with Call(Operation.QUERY):
+        with Call(Operation.QUERY, 0, reference.account, self.on_outcome):
             return await self._venue.find(self._client_of(reference.account), reference)
 
     async def open_orders(self, account: str, symbol: str | None = None) -> list[OrderReport]:
-        with Call(Operation.QUERY):
+        with Call(Operation.QUERY, 0, account, self.on_outcome):
             return await self._venue.open_orders(self._client_of(account), symbol)
 
-    async def trades(self, account: str, symbol: str, since_ms: int, after_id: str = "") -> list[TradeReport]:
-        with Call(Operation.QUERY):
-            return await self._venue.trades(self._client_of(account), symbol, since_ms, after_id)
+    async def trades(
+        self, account: str, symbol: str, since_ms: int, after_id: str = "", of_order: str = ""
+    ) -> list[TradeReport]:
+        with Call(Operation.QUERY, 0, account, self.on_outcome):
+            return await self._venue.trades(self._client_of(account), symbol, since_ms, after_id, of_order)
+
+    async def positions(self, account: str) -> list[PositionReport]:
+        with Call(Operation.QUERY, 0, account, self.on_outcome):
+            return await self._venue.positions(self._client_of(account))
+
+    async def balances(self, account: str) -> list[BalanceReport]:
+        with Call(Operation.QUERY, 0, account, self.on_outcome):
+            return await self._venue.balances(self._client_of(account))
 
     def user_stream(self, account: str, ping_seconds: float) -> UserStream:
         reader = self._venue.stream_reader
@@ -326,3 +341,7 @@ class CcxtExchange:
 
 def _promises(exchange: CcxtExchange) -> Exchange:
     return exchange  # mypy checks here that the class keeps the protocol
+
+
+def _tells_figures(exchange: CcxtExchange) -> AccountFigures:
+    return exchange  # and this one

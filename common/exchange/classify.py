@@ -57,7 +57,7 @@ class ErrorTable(Struct, frozen=True, kw_only=True):
     `certain_on_5xx` are codes documented as "certainly not executed" although they come with a status of 5xx,
     which otherwise makes any reply UNKNOWN. `retry_after_ms` is how long to wait after a code (or a status, as
     text) that says THROTTLED where the reply itself doesn't say; `default_retry_after_ms` for the rest. `per_account`
-    are those that speak of a limit of the account, not of the address.
+    are those that speak of the account, not of the address or of one order: its limits, its key, its rights.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -104,7 +104,7 @@ def classify(
         message[:SHOWN_LENGTH],
         status=reply.status,
         retry_after_ms=wait_ms,
-        per_account=outcome is Outcome.THROTTLED and code in table.per_account,
+        per_account=outcome in (Outcome.THROTTLED, Outcome.REFUSED) and code in table.per_account,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from common import failpoints
 from common.exchange.base import ExchangeFailure, OrderReport, OrderRequest, Outcome
 
 
@@ -49,7 +50,8 @@ class Coalescing:
 
     `most`: orders in one request, at most (and never more than the venue takes). `pay` is asked, with the account and
     the symbol of one of them, to pay what a batch costs beyond its orders; where it can't, they go one by one.
-    `require_lease` is called right before a batch leaves, and raises when nothing may leave any more.
+    `require_lease` is called right before a batch leaves, and raises when nothing may leave any more; `now_ms` is the
+    clock that deadlines go by.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Coalescing:
         most: int,
         pay: Callable[[str, str], Awaitable[bool]],
         require_lease: Callable[[], None],
+        now_ms: Callable[[], int],
     ) -> None:
         self._exchange = exchange
         self._most = min(most, exchange.batch_limit)
         self._pay = pay
         self._require_lease = require_lease
+        self._now_ms = now_ms
         self._gathered: dict[str, list[_Place]] = defaultdict(list)
         self._requests: set[asyncio.Task[None]] = set()
 
@@ -106,11 +110,34 @@ class Coalescing:
 
     async def _ask(self, places: Sequence[_Place]) -> Sequence[OrderReport | BaseException]:
         first = places[0].request
-        if len(places) == 1 or not await self._pay(first.account, first.symbol):
-            self._require_lease()
-            singly = (self._exchange.place(place.request, place.at_ms) for place in places)
-            return await asyncio.gather(*singly, return_exceptions=True)
+        together = len(places) > 1 and await self._pay(first.account, first.symbol)
         self._require_lease()
+        # To pay takes time: what has become too late meanwhile is not sent.
+        now_ms = self._now_ms()
+        late = [_too_late(place.request, now_ms) for place in places]
+        in_time = [place for place, why_not in zip(places, late, strict=True) if why_not is None]
+        sent = iter(await (self._together if together and len(in_time) > 1 else self._singly)(in_time))
+        return [why_not or next(sent) for why_not in late]
+
+    async def _singly(self, places: Sequence[_Place]) -> Sequence[OrderReport | BaseException]:
+        requests = (self._exchange.place(place.request, place.at_ms) for place in places)
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    async def _together(self, places: Sequence[_Place]) -> Sequence[OrderReport | BaseException]:
+        failpoints.reach("batch.paid")
         # The earliest stamp: the exchange then refuses the request before any of the orders' own bounds has passed.
         at_ms = min(place.at_ms for place in places)
-        return await self._exchange.place_batch([place.request for place in places], at_ms)
+        outcomes = await self._exchange.place_batch([place.request for place in places], at_ms)
+        failpoints.reach("batch.replied")
+        return outcomes
+
+
+def _too_late(request: OrderRequest, now_ms: int) -> ExchangeFailure | None:
+    """Why a request is not sent any more: nothing has happened, and its lane sees that the deadline has passed."""
+    deadline = request.expires_at
+    if deadline is None or now_ms <= deadline:
+        return None
+    message = (
+        f"expires_at was {deadline}, {now_ms - deadline} ms before the request could be sent: it is not sent"
+    )
+    return ExchangeFailure(Outcome.NOT_SENT, "deadline_passed", message)

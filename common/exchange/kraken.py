@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from common.exchange.account_figures import BalanceReport
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
 from common.exchange.classify import VenueError
 from common.exchange.fields import (
@@ -30,8 +31,10 @@ from common.exchange.fields import (
     text_in,
     unreadable,
 )
+from common.exchange.kraken_balances import kraken_balances
 from common.exchange.kraken_codes import KRAKEN_ERRORS
 from common.exchange.settings import ExchangeSettings
+from common.exchange.terms import read_terms
 from common.exchange.venue import Venue, accepted, market_of, refused, wire_text
 from orderlane.identity import TEXT_LENGTH, as_text, as_uuid
 from orderlane.intents import OrderType, TimeInForce
@@ -68,6 +71,9 @@ _TYPES: Final = {
     OrderType.TAKE_PROFIT_MARKET: "take-profit",
     OrderType.TAKE_PROFIT_LIMIT: "take-profit-limit",
 }
+
+
+_TYPES_BY_NAME: Final = {name: kind for kind, name in _TYPES.items()}
 
 
 def client_order_uuid(text: str) -> str:
@@ -177,6 +183,9 @@ class Kraken(Venue):
         rows = _book(await client.privatePostOpenOrders({}), "open")
         reports = [_report(client, order_id, row) for order_id, row in rows.items()]
         return [report for report in reports if symbol in (None, report.symbol)]
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        return kraken_balances(client, _result(await client.privatePostBalanceEx({})))
 
     async def server_time_ms(self, client: Any) -> int:
         # Kraken tells whole seconds: the middle of the one named is wrong by half a second at most.
@@ -300,6 +309,13 @@ def _report(client: Any, order_id: str, order: Mapping[str, Any]) -> OrderReport
         average=spent / filled if spent else None,
         fees=_fees(order, quote, base) if filled else {},
         exchange_at=_milliseconds(order, "closetm" if status in _ENDED else "opentm"),
+        terms=read_terms(
+            _TYPES_BY_NAME,
+            side=description.get("type"),
+            kind=description["ordertype"],
+            trigger_price=description.get("price"),
+            time_in_force="PO" if "post" in str(order.get("oflags")).split(",") else "GTC",
+        ),
     )
 
 

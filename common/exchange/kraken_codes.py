@@ -42,6 +42,19 @@ _REFUSED: Final = (
     "ETrade:User Locked",
 )
 
+_OF_THE_ACCOUNT: Final = frozenset(
+    (
+        *("EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded", "EService:Throttled"),  # its limits
+        *("EAPI:Invalid key", "EAPI:Invalid signature"),
+        *(
+            "EAPI:Feature disabled",
+            "EAccount:Invalid permissions",
+            "EGeneral:Permission denied",
+            "ETrade:User Locked",
+        ),
+    )
+)
+
 KRAKEN_ERRORS: Final = ErrorTable(
     outcomes={
         **dict.fromkeys(_REFUSED, Outcome.REFUSED),
@@ -63,7 +76,7 @@ KRAKEN_ERRORS: Final = ErrorTable(
         "EGeneral:Internal error": Outcome.UNKNOWN,
         "EDatabase:Internal error": Outcome.UNKNOWN,
     },
-    per_account=frozenset({"EAPI:Rate limit exceeded", "EOrder:Rate limit exceeded", "EService:Throttled"}),
+    per_account=_OF_THE_ACCOUNT,
     retry_after_ms={"EGeneral:Temporary lockout": 900_000, "EAPI:Rate limit exceeded": 5_000},
     default_retry_after_ms=2_000,
 )

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+from common.exchange.account_figures import BalanceReport, PositionReport
 from common.exchange.base import ExchangeFailure, OrderReference, OrderReport, OrderRequest, Outcome
 from common.exchange.batch import Verdict, by_client_id, place_together, row_failure, unmatched, verdict_of
 from common.exchange.classify import Operation, Reply, VenueError
@@ -35,7 +36,9 @@ from common.exchange.fields import (
     unreadable,
 )
 from common.exchange.okx_codes import OKX_ERRORS
+from common.exchange.okx_positions import okx_balances, okx_positions
 from common.exchange.settings import ExchangeSettings
+from common.exchange.terms import read_terms
 from common.exchange.transport import Call
 from common.exchange.venue import (
     Venue,
@@ -48,7 +51,7 @@ from common.exchange.venue import (
     symbol_of,
     wire_text,
 )
-from orderlane.intents import TimeInForce
+from orderlane.intents import OrderType, TimeInForce
 from orderlane.orders import OrderStatus
 
 _STATUSES: Final = {
@@ -63,6 +66,8 @@ _STATUSES: Final = {
 _ORDER_TYPES: Final = {TimeInForce.PO: "post_only", TimeInForce.IOC: "ioc", TimeInForce.FOK: "fok"}
 _PRICED: Final = ("limit", "post_only", "fok", "ioc")
 """`ordType` of orders that have a price; the price of others may be empty."""
+_TYPES: Final = {"market": OrderType.MARKET, **dict.fromkeys(_PRICED, OrderType.LIMIT)}
+_LIMIT_TYPES: Final = {"limit": "GTC", **{name: kind.value for kind, name in _ORDER_TYPES.items()}}
 _EXPIRING_PATHS: Final = frozenset({"trade/order", "trade/batch-orders", "trade/amend-order"})
 """Requests whose header `expTime` OKX heeds, of those sent here."""
 _BY_ROW: Final = re.compile(r"/trade/(order|cancel-order|amend-order|batch-orders|cancel-batch-orders)$")
@@ -79,6 +84,7 @@ class Okx(Venue):
 
     errors = OKX_ERRORS
     amends_in_place = True
+    holds_positions = True
     batch_limit = _BATCH
     receive_window_bounds_ms: ClassVar[tuple[int, int]] = (1, 60_000)
     options: ClassVar[Mapping[str, Any]] = {"fetchMarkets": {"types": ["spot", "swap"]}}
@@ -202,6 +208,12 @@ class Okx(Venue):
             if query.get("after") == rows[-1].get("ordId"):
                 raise unreadable("the list of open orders doesn't end", query)
             query["after"] = number_id_in(rows[-1], "ordId")
+
+    async def positions(self, client: Any) -> list[PositionReport]:
+        return await okx_positions(client)
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        return await okx_balances(client)
 
     async def server_time_ms(self, client: Any) -> int:
         return moment_in(only_row(rows_in(fields_in(await client.publicGetPublicTime()).get("data"))), "ts")
@@ -338,6 +350,13 @@ def _report(order: Mapping[str, Any], market: Mapping[str, Any]) -> OrderReport:
         average=measure_in(order, "avgPx") if filled else None,
         fees=_fees(order) if filled else {},
         exchange_at=moment_in(order, "uTime"),
+        terms=read_terms(
+            _TYPES,
+            side=order.get("side"),
+            kind=order.get("ordType"),
+            time_in_force=_LIMIT_TYPES.get(str(order.get("ordType")), ""),
+            reduce_only=order.get("reduceOnly"),
+        ),
     )
 
 

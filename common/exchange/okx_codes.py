@@ -87,6 +87,27 @@ _REFUSED: Final = (
     *(51500, 51501, 51502, 51506, 51508, 51511),
 )
 
+_OF_THE_ACCOUNT: Final = frozenset(
+    str(code)
+    for code in (
+        *_THROTTLED,  # private requests count by user
+        *(50007, 50030, 50044),  # it is blocked, or lacks a permission
+        *(
+            50100,
+            50101,
+            50103,
+            50104,
+            50105,
+            50106,
+            50110,
+            50111,
+            50113,
+            50114,
+            50119,
+        ),  # its key, signature, address
+    )
+)
+
 OKX_ERRORS: Final = ErrorTable(
     outcomes={
         **{str(code): Outcome.UNKNOWN for code in _UNKNOWN},
@@ -96,6 +117,6 @@ OKX_ERRORS: Final = ErrorTable(
         "51016": Outcome.DUPLICATE,  # "Client order ID already exists."
         "50102": Outcome.LATE,  # "Timestamp request expired"
     },
-    per_account=frozenset({"50011", "50061", "51113"}),  # private requests count by user
+    per_account=_OF_THE_ACCOUNT,
     default_retry_after_ms=2_000,  # the order limits count 2 s
 )

@@ -8,7 +8,7 @@ writes its requests itself hands them to the same `Wire`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -26,6 +26,8 @@ from common.exchange.settings import ExchangeSettings
 from common.secrets import scrub
 
 Answer = TypeVar("Answer")
+OnOutcome = Callable[[str, Operation, ExchangeFailure | None], None]
+"""Told of each call that sent something: the account it was for, what kind it was, and how it failed, if it did."""
 
 
 def transport_failure(error: NotConnected | ReplyLost, host: str) -> ExchangeFailure:
@@ -43,14 +45,19 @@ class Call:
     """One call of the exchange's interface, for everything sent within it (`with Call(…):`).
 
     `at_ms` is the time stamp signed into its requests; 0 takes the clock's. On the way out, whatever is not an
-    ExchangeFailure becomes one: before anything was sent it is a refusal of ours, afterwards nothing is known.
+    ExchangeFailure becomes one: before anything was sent it is a refusal of ours, afterwards nothing is known. Then
+    `on_outcome` is told, if something was sent.
     """
 
-    __slots__ = ("_token", "at_ms", "operation", "sent")
+    __slots__ = ("_on_outcome", "_token", "account", "at_ms", "operation", "sent")
 
-    def __init__(self, operation: Operation, at_ms: int = 0) -> None:
+    def __init__(
+        self, operation: Operation, at_ms: int = 0, account: str = "", on_outcome: OnOutcome | None = None
+    ) -> None:
         self.operation = operation
         self.at_ms = at_ms
+        self.account = account
+        self._on_outcome = on_outcome
         self.sent = False
         self._token: Token[Call | None] | None = None
 
@@ -63,10 +70,15 @@ class Call:
     ) -> None:
         if self._token is not None:
             _current_call.reset(self._token)
-        if isinstance(error, Exception) and not isinstance(error, ExchangeFailure):
+        failure = error if isinstance(error, ExchangeFailure) else None
+        if isinstance(error, Exception) and failure is None:
             outcome = Outcome.UNKNOWN if self.sent else Outcome.REFUSED
             what = "the reply can't be read" if self.sent else "the request can't be made"
-            raise ExchangeFailure(outcome, type(error).__name__, scrub(f"{what}: {error}")[:300]) from error
+            failure = ExchangeFailure(outcome, type(error).__name__, scrub(f"{what}: {error}")[:300])
+        if self._on_outcome is not None and self.sent and (error is None or failure is not None):
+            self._on_outcome(self.account, self.operation, failure)
+        if failure is not None and failure is not error:
+            raise failure from error
 
 
 _current_call: ContextVar[Call | None] = ContextVar("orderlane_exchange_call", default=None)

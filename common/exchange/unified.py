@@ -33,15 +33,17 @@ from common.exchange.fields import (
     text_in,
     unreadable,
 )
+from common.exchange.terms import read_terms
 from common.exchange.venue import (
     Venue,
     accepted,
     base_amount,
     contracts_of,
     market_of,
+    refused,
     wire_text,
 )
-from orderlane.intents import Side
+from orderlane.intents import OrderType, Side
 from orderlane.orders import OrderStatus
 
 _STATUSES: Final = {
@@ -53,6 +55,9 @@ _STATUSES: Final = {
     "rejected": OrderStatus.REJECTED,
 }
 """ccxt's unified order status."""
+
+_TYPES: Final = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
+"""ccxt's unified order types, of orders without a trigger: whether one is a stop, it doesn't say."""
 
 _VERDICTS: Final[tuple[tuple[type[Exception], Outcome], ...]] = (
     (ccxt_errors.RateLimitExceeded, Outcome.THROTTLED),
@@ -168,7 +173,11 @@ class Unified(Venue):
         orders = await client.fetch_open_orders(symbol)
         return distinct(_report(order, _market(client, text_in(order, "symbol")), "") for order in orders)
 
-    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+    async def trades(
+        self, client: Any, symbol: str, since_ms: int, after_id: str, of_order: str = ""
+    ) -> list[TradeReport]:
+        if of_order:
+            raise refused("no_trades_of_order", "how to ask for one order's fills is not known here")
         # No venue's paging is known here: what follows a trade is what ccxt shows from its moment on.
         market = market_of(client, symbol)
         rows = await client.fetch_my_trades(symbol, since_ms, self.trades_page)
@@ -241,6 +250,15 @@ def _report(order: Mapping[str, Any], market: Mapping[str, Any], client_order_id
             if fee.get("currency") and fee.get("cost")
         },
         exchange_at=_exchange_at(order),
+        terms=read_terms(
+            _TYPES,
+            side=order.get("side"),
+            kind=order.get("type"),
+            time_in_force=order.get("timeInForce") or "GTC",
+            reduce_only=order.get("reduceOnly") or False,
+        )
+        if not order.get("triggerPrice")
+        else None,
     )
 
 

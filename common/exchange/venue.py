@@ -13,7 +13,9 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from common.exact import EXACT, plain, times
+from common.exchange.account_figures import BalanceReport, PositionReport
 from common.exchange.base import (
+    UNKNOWN_SYMBOL,
     ExchangeFailure,
     OrderReference,
     OrderReport,
@@ -39,6 +41,8 @@ class Venue(ABC):
     """How many orders `place_batch` takes; 0: the venue has no such request, or it isn't used."""
     trades_page: ClassVar[int] = 100
     """How many fills one page of `trades` holds at most."""
+    holds_positions: ClassVar[bool] = False
+    """Whether accounts have positions here, beside balances."""
     stream_reader: ClassVar[StreamReader | None] = None
     """How the messages of the venue's user stream are read; None: it has none that is known here."""
     receive_window_bounds_ms: ClassVar[tuple[int, int] | None] = None
@@ -145,9 +149,19 @@ class Venue(ABC):
         """The exchange's clock, asked for now."""
         return moment_in({"time": await client.fetch_time()}, "time")
 
-    async def trades(self, client: Any, symbol: str, since_ms: int, after_id: str) -> list[TradeReport]:
+    async def trades(
+        self, client: Any, symbol: str, since_ms: int, after_id: str, of_order: str = ""
+    ) -> list[TradeReport]:
         """One page of past fills; see `Exchange.trades`."""
         raise refused("trades_unsupported", f"{client.id}'s past trades are not read here")
+
+    async def positions(self, client: Any) -> list[PositionReport]:
+        """Every open position; see `AccountFigures.positions`."""
+        return []
+
+    async def balances(self, client: Any) -> list[BalanceReport]:
+        """Every balance; see `AccountFigures.balances`."""
+        raise refused("balances_unsupported", f"{client.id}'s balances are not read here")
 
     async def reference_price(self, client: Any, symbol: str) -> Decimal:
         """A price near which an order would trade now: the mark price, or the middle of the book's best prices."""
@@ -169,7 +183,7 @@ def market_of(client: Any, symbol: str) -> dict[str, Any]:
         )
     market: dict[str, Any] | None = client.markets.get(symbol)
     if market is None:
-        raise refused("unknown_symbol", f"{client.id} has no symbol {symbol!r}: see its list of markets")
+        raise refused(UNKNOWN_SYMBOL, f"{client.id} has no symbol {symbol!r}: see its list of markets")
     if market.get("contract") and not market.get("linear"):
         raise refused("unsupported_market", f"{symbol} is no linear contract: its amounts are not in base")
     return market

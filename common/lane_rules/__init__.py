@@ -5,10 +5,10 @@ names. Nothing here reads a clock or does I/O.
 """
 
 from common.lane_rules.bounds import merge_bounds
-from common.lane_rules.consequences import Consequences, Ended, Kept, after, consequences
-from common.lane_rules.deciding import decide, has_expired
+from common.lane_rules.consequences import Consequences, Ended, Kept, Withdrawn, after, consequences
+from common.lane_rules.deciding import decide, decide_about, has_expired
 from common.lane_rules.dependence import depends, may_pass
-from common.lane_rules.merging import own_amount
+from common.lane_rules.merging import are_alike, own_amount
 from common.lane_rules.shares import shares
 from common.lane_rules.vocabulary import (
     Annul,
@@ -22,7 +22,9 @@ from common.lane_rules.vocabulary import (
     SumBounds,
     Waiting,
     Why,
+    Withdraw,
 )
+from common.lane_rules.withdrawing import withdrawal
 
 __all__ = [
     "Annul",
@@ -39,13 +41,18 @@ __all__ = [
     "SumBounds",
     "Waiting",
     "Why",
+    "Withdraw",
+    "Withdrawn",
     "after",
+    "are_alike",
     "consequences",
     "decide",
+    "decide_about",
     "depends",
     "has_expired",
     "may_pass",
     "merge_bounds",
     "own_amount",
     "shares",
+    "withdrawal",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from common.lane_rules.dependence import may_pass
+from common.lane_rules.dependence import is_market_close, may_pass
 from common.lane_rules.view import LaneView
 from common.lane_rules.vocabulary import Annul, Edit, Replace, Why
 from orderlane.intents import AmendOrder, CancelOrder, PlaceOrder
@@ -52,6 +52,8 @@ def edit_waiting(view: LaneView, at: int) -> Edit | None:
     assert isinstance(place, PlaceOrder)
     if amend.price is not None and not place.type.has_price:
         return None
+    if is_market_close(place) and view.rules.merge_closes:
+        return None  # an order larger than was asked for is to say one thing alone: that it holds others' amounts
     between = view.between(target_at, at)
     if between is None or not view.nothing_needs(target_at, at):
         return None

@@ -18,6 +18,7 @@ from common.lane_rules.vocabulary import (
     Replace,
     Waiting,
     Why,
+    Withdraw,
 )
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Absorbed, IntentReference, OrderStatus, Reason
@@ -44,11 +45,20 @@ class Kept(Struct, frozen=True, kw_only=True):
     related: str
 
 
+class Withdrawn(Struct, frozen=True, kw_only=True):
+    """An intent that had ended as MERGED and is no part of the other's order any more: MERGED -> CANCELED."""
+
+    client_order_id: str
+    reason: Reason
+    related: str
+
+
 class Consequences(Struct, frozen=True):
     """All of it is done at once, or nothing: one entry ended without its counterpart would be a wrong account."""
 
     ended: tuple[Ended, ...]
     kept: Kept | None = None
+    withdrawn: Withdrawn | None = None
 
 
 def consequences(lane: Sequence[Waiting], decision: Decision) -> Consequences:
@@ -69,6 +79,8 @@ def consequences(lane: Sequence[Waiting], decision: Decision) -> Consequences:
             return _replaced(entries[older], entries[newer], edited)
         case Merge(survivor=survivor, absorbed=absorbed, edited=merged):
             return _merged(entries[survivor], entries[absorbed], merged)
+        case Withdraw(survivor=survivor, by=by):
+            return _withdrawn(entries[survivor], entries[by], decision)
     assert_never(decision)
 
 
@@ -150,6 +162,30 @@ def _merged(survivor: Waiting, absorbed: Waiting, edited: PlaceOrder | AmendOrde
     return Consequences(
         (ended,), Kept(entry=survivor.entry, edited=edited, absorbed=parts, related=absorbed.id)
     )
+
+
+def _withdrawn(survivor: Waiting, by: Waiting, decision: Withdraw) -> Consequences:
+    part = decision.part
+    words = (
+        f"{part.intent_id!r} was still waiting, in the order of {survivor.id!r}: its {part.amount} are taken out "
+        "again, and there was nothing to ask the exchange"
+    )
+    why = f"cancelled by {by.id!r} while it waited, in the order of {survivor.id!r}: it is not sent"
+    done = _ended(by, OrderStatus.DONE, Why.CANCELLED, words, part.intent_id)
+    withdrawn = None
+    if part.client_order_id != survivor.client_order_id:
+        reason = Reason(str(Why.CANCELLED), why)
+        withdrawn = Withdrawn(client_order_id=part.client_order_id, reason=reason, related=by.id)
+    if decision.edited is None:
+        ended = _ended(survivor, OrderStatus.CANCELED, Why.CANCELLED, why, by.id)
+        return Consequences((ended, done), withdrawn=withdrawn)
+    kept = Kept(
+        entry=survivor.entry,
+        edited=decision.edited,
+        absorbed=tuple(one for one in survivor.absorbed if one != part),
+        related=by.id,
+    )
+    return Consequences((done,), kept, withdrawn)
 
 
 def _ended(waiting: Waiting, status: OrderStatus, code: str, words: str, related: str) -> Ended:

@@ -25,12 +25,24 @@ from common.lane_rules.merging import (
     merge_small_limits,
 )
 from common.lane_rules.view import LaneView
-from common.lane_rules.vocabulary import Decision, Expire, LaneRules, MergeBounds, Waiting
+from common.lane_rules.vocabulary import (
+    Annul,
+    Decision,
+    Edit,
+    Expire,
+    LaneRules,
+    Merge,
+    MergeBounds,
+    Replace,
+    Waiting,
+)
+from common.lane_rules.withdrawing import withdraw_cancelled
 
 Rule = Callable[[LaneView, int], Decision | None]
 
 RULES: Final[tuple[Rule, ...]] = (
     annul_cancelled,
+    withdraw_cancelled,
     replace_waiting,
     edit_waiting,
     annul_open_and_close,
@@ -59,6 +71,21 @@ def decide(
     return tuple(decisions)
 
 
+def decide_about(lane: Sequence[Waiting], entry: str, rules: LaneRules) -> tuple[Decision, ...]:
+    """What later intents make of one entry of which the exchange has no order: it is cancelled, replaced, edited, or an
+    amend that a later one says again. Nothing else of the lane is decided, and no amounts are summed.
+
+    For an entry that Redis may have forgotten the work on. Of those behind it nobody knows yet whether they were sent,
+    and it makes no difference: they were not sent before it, but for those by which it is spared.
+    """
+    decisions: list[Decision] = []
+    left = tuple(lane)
+    while decision := _next_about(LaneView(left, rules, MergeBounds()), entry):
+        decisions.append(decision)
+        left = after(left, decision)
+    return tuple(decisions)
+
+
 def has_expired(waiting: Waiting, now_ms: int) -> bool:
     """Whether its deadline has passed: at the very millisecond it is still in time."""
     return waiting.intent.expires_at is not None and now_ms > waiting.intent.expires_at
@@ -67,7 +94,7 @@ def has_expired(waiting: Waiting, now_ms: int) -> bool:
 def _next(view: LaneView, now_ms: int) -> Decision | None:
     if view.rules.expire_waiting:
         for at, waiting in enumerate(view.entries):
-            if has_expired(waiting, now_ms) and view.may_touch(at):
+            if has_expired(waiting, now_ms) and view.may_touch(at) and not waiting.absorbed:
                 return Expire(waiting.entry)
     for at in range(1, len(view.entries)):
         if not view.may_touch(at):
@@ -76,3 +103,20 @@ def _next(view: LaneView, now_ms: int) -> Decision | None:
             if decision := rule(view, at):
                 return decision
     return None
+
+
+def _next_about(view: LaneView, entry: str) -> Decision | None:
+    for at in range(1, len(view.entries)):
+        for rule in (annul_cancelled, replace_waiting, edit_waiting, merge_amends):
+            decision = rule(view, at) if view.may_touch(at) else None
+            if decision is not None and _concerns(decision) == entry:
+                return decision
+    return None
+
+
+def _concerns(decision: Decision) -> str:
+    """The entry that another one ends or changes."""
+    match decision:
+        case Annul(first=entry) | Replace(older=entry) | Edit(target=entry) | Merge(absorbed=entry):
+            return entry
+    return ""

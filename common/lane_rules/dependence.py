@@ -7,6 +7,8 @@ whichever of two goes first? That is asked before a rule moves an order, is stri
 
 from __future__ import annotations
 
+from typing import Final
+
 from orderlane.intents import (
     AmendOrder,
     CancelAll,
@@ -18,20 +20,30 @@ from orderlane.intents import (
     TimeInForce,
 )
 
+CLOSING_LEG: Final = "close"
+"""What `leg` says of an order that closes where reduce-only does not exist, as on spot."""
+
 
 def depends(later: Intent, earlier: Intent) -> bool:
     """Whether `later` would mean something else if it reached the exchange before `earlier`, which waits."""
     if isinstance(later, CancelAll):
         return _sweeps(later, earlier)
-    if isinstance(later, CancelOrder | AmendOrder):
-        same = isinstance(earlier, type(later)) and earlier.target == later.target
-        return earlier.id == later.target or same
+    if isinstance(later, CancelOrder):
+        return _bears_on(earlier, later.target, CancelOrder)
+    if isinstance(later, AmendOrder):
+        # Where the venue can't amend it places an order anew, which a cancel-all that comes after it would not meet.
+        return isinstance(earlier, CancelAll) or _bears_on(earlier, later.target, AmendOrder)
     if isinstance(earlier, CancelAll):
         return _sweeps(earlier, later)
-    if later.replaces is not None and _speaks_of(earlier, later.replaces):
+    if later.replaces is not None and _bears_on(earlier, later.replaces, CancelOrder, AmendOrder):
         return True
-    opens = isinstance(earlier, PlaceOrder) and not earlier.reduce_only
-    return later.reduce_only and opens and earlier.strategy == later.strategy
+    opens = isinstance(earlier, PlaceOrder) and not closes(earlier)
+    return closes(later) and opens and earlier.strategy == later.strategy
+
+
+def closes(order: PlaceOrder) -> bool:
+    """Whether an order takes risk off: it is to find what its strategy has opened before."""
+    return order.reduce_only or order.leg == CLOSING_LEG
 
 
 def may_pass(moving: PlaceOrder, over: Intent) -> bool:
@@ -52,6 +64,11 @@ def may_pass(moving: PlaceOrder, over: Intent) -> bool:
     return buy.price is not None and sell.price is not None and buy.price < sell.price
 
 
+def is_market_close(intent: Intent) -> bool:
+    """Whether it is a reduce-only market order."""
+    return isinstance(intent, PlaceOrder) and intent.reduce_only and intent.type is OrderType.MARKET
+
+
 def targets(intent: Intent) -> str | None:
     """The intent id that another intent speaks of: its target, or what it replaces."""
     if isinstance(intent, CancelOrder | AmendOrder):
@@ -70,13 +87,14 @@ def _sweeps(sweep: CancelAll, other: Intent) -> bool:
     return isinstance(other, PlaceOrder) and other.strategy == sweep.strategy
 
 
-def _speaks_of(intent: Intent, intent_id: str) -> bool:
-    """Whether `intent` places the order of `intent_id` or changes it in a way that its replacement waits for."""
-    if isinstance(intent, PlaceOrder):
-        return intent.id == intent_id or intent.replaces == intent_id
-    return isinstance(intent, AmendOrder) and intent.target == intent_id
+def _bears_on(intent: Intent, intent_id: str, *commands: type[CancelOrder] | type[AmendOrder]) -> bool:
+    """Whether `intent` is the one of `intent_id`, replaces it, or is one of these commands for it."""
+    if isinstance(intent, PlaceOrder) and intent.replaces == intent_id:
+        return True
+    spoken_of = isinstance(intent, commands) and intent.target == intent_id
+    return intent.id == intent_id or spoken_of
 
 
 def _rests_and_opens(order: PlaceOrder) -> bool:
     at_once = order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
-    return order.type is OrderType.LIMIT and not order.reduce_only and not at_once
+    return order.type is OrderType.LIMIT and not closes(order) and not at_once

@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from common.exact import EXACT, multiple_at_most, times
-from common.lane_rules.dependence import depends, may_pass
+from common.lane_rules.dependence import CLOSING_LEG, closes, depends, is_market_close, may_pass
 from common.lane_rules.view import LaneView
 from common.lane_rules.vocabulary import Annul, Merge, SumBounds, Waiting, Why
 from orderlane.intents import (
@@ -24,9 +24,6 @@ from orderlane.intents import (
     TimeInForce,
 )
 
-CLOSING_LEG = "close"
-"""What `leg` says of an order that closes where reduce-only does not exist, as on spot."""
-
 
 def merge_closes(view: LaneView, at: int) -> Merge | None:
     """A reduce-only market order joins the one right before it.
@@ -35,7 +32,7 @@ def merge_closes(view: LaneView, at: int) -> Merge | None:
     what the later one closes. Two in a row close together what one of both amounts closes.
     """
     order = view.intent(at)
-    if not view.rules.merge_closes or not _is_market_close(order):
+    if not view.rules.merge_closes or not is_market_close(order):
         return None
     before_at = at - 1
     return _summed(view, before_at, at, view.bounds.market) if before_at >= 0 else None
@@ -49,7 +46,7 @@ def merge_small_limits(view: LaneView, at: int) -> Merge | None:
     assert isinstance(order, PlaceOrder)
     for before_at in range(at - 1, -1, -1):
         before = view.intent(before_at)
-        if isinstance(before, PlaceOrder) and _is_small(view, before_at) and _is_alike(before, order):
+        if isinstance(before, PlaceOrder) and _is_small(view, before_at) and are_alike(before, order):
             return _summed(view, before_at, at, view.bounds.limit)
         if not may_pass(order, before):
             return None
@@ -87,7 +84,9 @@ def annul_open_and_close(view: LaneView, at: int) -> Annul | None:
     turned it.
     """
     close = view.intent(at)
-    if not view.rules.annul_open_and_close or not isinstance(close, PlaceOrder) or not _closes(close):
+    if not view.rules.annul_open_and_close or not isinstance(close, PlaceOrder):
+        return None
+    if not (close.type is OrderType.MARKET and closes(close)):
         return None
     if not _is_alone(view, at):
         return None
@@ -113,8 +112,10 @@ def _summed(view: LaneView, before_at: int, at: int, bounds: SumBounds) -> Merge
         or not isinstance(order, PlaceOrder)
     ):
         return None
-    if not _is_alike(before, order) or view.entries[at].absorbed:
+    if not are_alike(before, order) or view.entries[at].absorbed:
         return None
+    if view.entries[before_at].appended >= view.entries[at].appended:
+        return None  # what Redis forgets it forgets from the end: a part is never known where its order's intent is not
     if view.spoken_of(before.id) or view.spoken_of(order.id):
         return None
     total = EXACT.add(before.amount, order.amount)
@@ -136,7 +137,7 @@ def _keeps(before: PlaceOrder, order: PlaceOrder, total: Decimal, bounds: SumBou
     )
 
 
-def _is_alike(one: PlaceOrder, other: PlaceOrder) -> bool:
+def are_alike(one: PlaceOrder, other: PlaceOrder) -> bool:
     """Whether two orders differ in their amounts at most, as far as the exchange and their deadline go.
 
     A fill-or-kill is filled whole or not at all, which a sum would change; one that replaces another is more than an
@@ -151,10 +152,6 @@ def _is_alike(one: PlaceOrder, other: PlaceOrder) -> bool:
             "reduce_only", "params", "expires_at",
         )
     )  # fmt: skip
-
-
-def _is_market_close(intent: Intent) -> bool:
-    return isinstance(intent, PlaceOrder) and intent.reduce_only and intent.type is OrderType.MARKET
 
 
 def _is_small(view: LaneView, at: int) -> bool:
@@ -193,15 +190,11 @@ def _lets_amends_be(between: Intent, later: AmendOrder, *, apart: bool) -> bool:
     return apart and isinstance(between, AmendOrder)
 
 
-def _closes(order: PlaceOrder) -> bool:
-    return order.type is OrderType.MARKET and (order.reduce_only or order.leg == CLOSING_LEG)
-
-
 def _is_undone_by(opening: PlaceOrder, close: PlaceOrder) -> bool:
     """Whether `close` closes just what `opening` opens."""
-    opens = opening.type is OrderType.MARKET and not opening.reduce_only and opening.leg != CLOSING_LEG
     return (
-        opens
+        opening.type is OrderType.MARKET
+        and not closes(opening)
         and opening.strategy == close.strategy
         and opening.side is not close.side
         and opening.amount == close.amount

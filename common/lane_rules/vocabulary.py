@@ -39,6 +39,12 @@ class Waiting(Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         return self.intent.id
 
+    @property
+    def appended(self) -> tuple[int, int]:
+        """The stream id as numbers: less was appended sooner."""
+        ms, _, sequence = self.entry.partition("-")
+        return int(ms), int(sequence or 0)
+
 
 class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is decided about intents that wait in one lane (account and symbol), before a request is made for them.
@@ -46,9 +52,7 @@ class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     No rule touches what has begun, looks across a cancel-all, or lets an intent pass one that it depends on. Each
     decision is an event that names both intents.
 
-    Off by default are the rules whose decisions a Redis that forgets its last second can undo with effect: a merge or a
-    replacement that was decided, sent and then forgotten is found out again in most cases, not in all (see "What is not
-    promised" of the guarantees). Without them exactly-once holds whatever Redis forgets."""
+    Off by default are the rules that take more of an intent than a request: its own id, or its own order."""
 
     look_ahead: Annotated[int, Meta(ge=1, le=LARGEST_LOOK_AHEAD, extra={"unit": "intents"})] = 64
     """How many intents of a lane, from the one about to begin, are looked at together. Larger: more requests are
@@ -60,18 +64,18 @@ class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     annul_cancelled: bool = True
     """A cancel whose target still waits ends both without a request: the target as CANCELED, the cancel as DONE.
     Off: the target is sent first and then cancelled, and may have traded in between."""
-    edit_waiting: bool = False
+    edit_waiting: bool = True
     """An amend whose target still waits changes the target, and ends as DONE. Off: the target is sent as it was
     asked for, and amended then. If the exchange refuses the changed order there is none, where the unchanged one
-    would have stood."""
-    replace_waiting: bool = False
+    would have stood. With `merge_closes`, reduce-only market orders are left as they are."""
+    replace_waiting: bool = True
     """A place that `replaces` an order that still waits ends that one as CANCELED, unsent. Off: the older one is
     sent, cancelled, and only then the newer one is sent."""
-    merge_closes: bool = False
+    merge_closes: bool = True
     """Reduce-only market orders of one strategy and side that follow each other become one order with the sum of
     their amounts, under the id of the first; the others end as MERGED, with their share of its fills. Off: each costs
     a request."""
-    merge_amends: bool = False
+    merge_amends: bool = True
     """Amends of one order that follow each other become the last of them, if it says all that they say; the others
     end as MERGED. If the exchange refuses the last, none of them has happened. Off: each costs a request."""
     merge_amends_apart: bool = False
@@ -80,8 +84,8 @@ class LaneRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     are then refused, others trade with yourself or fall to the venue's self-trade prevention."""
     merge_small_limits: bool = False
     """Limit orders of one strategy, side and price, each worth `small_notional` or less, become one order under the
-    id of the first. A merged order is one order: a cancel of the first cancels the whole, and the others can't be
-    cancelled or amended any more by their own ids."""
+    id of the first. A merged order is one order once it is sent: a cancel of the first then cancels the whole, and the
+    others can't be cancelled or amended any more by their own ids."""
     small_notional: Annotated[Decimal, Meta(extra={"unit": "quote currency"})] = Decimal(100)
     """Up to which worth (price times amount) an order is small, for `merge_small_limits`. Larger: more orders lose
     an id they can be cancelled by. Smaller: fewer are merged."""
@@ -177,4 +181,17 @@ class Merge(Struct, frozen=True, tag="merge"):
     edited: PlaceOrder | AmendOrder
 
 
-Decision = Expire | Annul | Edit | Replace | Merge
+class Withdraw(Struct, frozen=True, tag="withdraw"):
+    """The amount of `part` is taken out of `survivor`, which is sent as `edited`, where its turn comes; None: nothing
+    is left, and it ends as CANCELED, unsent. `by`, the cancel of the part, ends as DONE.
+
+    The part was merged into the survivor, and ends as CANCELED; or it is what the survivor's own intent asked for.
+    """
+
+    survivor: str
+    by: str
+    part: Absorbed
+    edited: PlaceOrder | None
+
+
+Decision = Expire | Annul | Edit | Replace | Merge | Withdraw

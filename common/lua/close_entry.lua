@@ -1,7 +1,7 @@
 -- Ends a stream entry without touching any order's record: what is no intent, repeats another, or was already
 -- recorded by someone else.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 drained  12 events  13 dead  14 news
+--       11 drained  12 events  13 dead  14 unseen  15 notes
 -- ARGV: 1 lane  2 owner (worker#grant)  3 worker id  4 entry (stream id)  5 its rank in the lane
 --       6 reason (JSON), or `` when the entry is not to be kept in `dead`  7… the events (JSON)
 -- Returns: {'ok', next run or {}} or {'fenced'}.
@@ -12,7 +12,7 @@
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
     hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
-    news = KEYS[14],
+    unseen = KEYS[14], notes = KEYS[15],
 }
 local lane, owner, worker, entry, rank = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local now = now_ms()

@@ -1,6 +1,7 @@
 -- What the scripts that move lanes share: how a queue is read, how a lane is freed, how an entry ends.
 -- KEYS: none of its own; the including script passes key names in a table `k` (intents, waiting, owners, ready,
---       workers, load, hungry, grants, bell, parked, drained; those that hand out entries also news).
+--       workers, load, hungry, grants, bell, parked, drained; those that hand out entries also unseen, those that end
+--       entries also notes).
 -- ARGV: none.
 -- Returns: nothing; it only defines local functions.
 -- Safe to run twice: defines functions only; each says what repeating it does.
@@ -12,10 +13,17 @@ local URGENCY = 1e13 -- what a step of urgency weighs among the ready lanes: mor
 
 -- include: fence.lua
 -- include: queue.lua
+-- include: notes.lua
 
 local function score_of(rank, entry)
     local ms = math.min(tonumber(string.match(entry, '^(%d+)')), 9999999999999)
     return (tonumber(rank) or 0) * URGENCY + ms
+end
+
+-- Whether a lane is among the ready ones, for work no less urgent than this rank.
+local function is_ready(k, lane, rank)
+    local score = redis.call('ZSCORE', k.ready, lane)
+    return score and math.floor(tonumber(score) / URGENCY) <= (tonumber(rank) or 0)
 end
 
 -- Puts a lane that nobody runs among the ready ones if it has work; repeating it changes nothing. One that is there keeps
@@ -54,10 +62,16 @@ local function deaths_of(k, entry)
     return not pending.err and pending[1] and math.max(pending[1][4] - 1, 0) or 0
 end
 
+-- Whether something waits in the lane, from this entry on, that nobody has looked at and that is worth it.
+local function has_news(k, lane, rank, entry)
+    local from = redis.call('HGET', k.unseen, lane)
+    return from and (from == '' or rank .. sortable(entry) >= from)
+end
+
 -- What a worker needs to run an entry of the lane: {lane, rank, entry, deaths, {field, value, ...}, 1 when the lane has
 -- news to look at, else 0}. `fields` are the entry's where this script has just read it for the group, so that nobody can have died with it; else nil.
 local function run_of(k, lane, rank, entry, fields)
-    local news = redis.call('SISMEMBER', k.news, lane)
+    local news = has_news(k, lane, rank, entry) and 1 or 0
     if fields then
         return {lane, rank, entry, 0, fields, news}
     end
@@ -120,7 +134,9 @@ end
 local function end_entry(k, lane, rank, entry)
     redis.call('XACK', k.intents, GROUP, entry)
     redis.call('XDEL', k.intents, entry)
-    if redis.call('ZREM', k.waiting, member(lane, rank, entry), member(lane, '!', entry)) > 0 then
+    local sorted = sortable(entry)
+    drop_notes(k, lane, sorted)
+    if redis.call('ZREM', k.waiting, lane .. '\0' .. rank .. sorted, lane .. '\0!' .. sorted) > 0 then
         redis.pcall('HINCRBY', k.drained, 'total', 1) -- a figure for people: whatever is under its key, nothing fails
     end
 end

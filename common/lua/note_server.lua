@@ -9,6 +9,8 @@
 -- Stream ids may be ahead of the clock (it was set back, or another machine's went slower): an entry appended now gets an
 -- id next to the last one, so the grace time counts from whichever is later.
 
+local DAY_MS = 86400000 -- how far back one looks that remembers no event at all
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local noted = redis.call('HGET', KEYS[1], 'run_id')
@@ -27,6 +29,14 @@ if not last.err then
             last_ms = tonumber(string.match(last[i + 1], '^(%d+)'))
         end
     end
+end
+-- The last event is the last thing that Redis certainly remembers: what lanes did after it may be forgotten. While an
+-- earlier restart is still in doubt, that one's holds.
+local doubted = tonumber(redis.call('HGET', KEYS[1], 'doubt_before') or 0)
+if doubted < now or redis.call('HEXISTS', KEYS[1], 'remembered_until') == 0 then
+    local told = redis.pcall('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+    local told_ms = not told.err and told[1] and tonumber(string.match(told[1][1], '^(%d+)')) or now - DAY_MS
+    redis.call('HSET', KEYS[1], 'remembered_until', string.format('%.0f', math.min(now, told_ms)))
 end
 redis.call('HSET', KEYS[1], 'doubt_from', string.format('%.0f', now),
     'doubt_before', string.format('%.0f', math.max(now, last_ms) + tonumber(ARGV[3])))

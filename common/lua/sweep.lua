@@ -1,7 +1,7 @@
 -- Looks through one page of the pool's bookkeeping for what nobody would touch any more, and puts it right. A run of
 -- the sweep calls it phase after phase, page after page.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 drained  12 news
+--       11 drained  12 unseen  13 notes
 -- ARGV: 1 phase:
 --         `owners`   lanes whose worker left no living lease become free; the entry in hand counts one death
 --         `workers`  workers whose lease has ended and who own nothing are forgotten, and what is left of others
@@ -19,7 +19,7 @@
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
     hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
-    news = KEYS[12],
+    unseen = KEYS[12], notes = KEYS[13],
 }
 local cursor, limit = ARGV[2], tonumber(ARGV[3])
 local now = now_ms()

@@ -1,25 +1,26 @@
 -- Renews the worker's lease, frees the lanes of workers whose lease has ended, sorts new stream entries into
 -- their lanes, and gives up to `want` ready lanes to the worker.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 drained  12 control  13 news  14 unread
+--       11 drained  12 control  13 unseen  14 unread  15 standings  16 notes  17 disabled
 -- ARGV: 1 worker id  2 grant (this worker's count of calls, growing)  3 lanes wanted  4 lease, ms
 --       5 until when a new worker id may join by this call, ms by Redis TIME; `` once it has joined
 --       6 how many new entries to read at most  7 lease of a worker that has no lanes, ms
 -- Returns: {'lost'} when the lease has ended, {'stale'} when a later grant is known, or
 --       {'ok', now ms, last id of intents, last id of bell, doubt_from ms, doubt_before ms, reaped workers,
 --        new entries read, the lease given, ms, when the first lease of another worker with lanes ends, ms, or 0,
---        {lane, rank, entry, deaths, {field, value, ...}, news} ...}
+--        {field, standing, ...}, {field, disabled strategy, ...}, {lane, rank, entry, deaths, {field, value, ...}, news} ...}
 -- Safe to run twice: the second call with the same grant answers 'stale' and gives nothing; a worker that got
 --       no answer releases that grant, which also refuses this call should it arrive late. A call to join that
 --       arrives when all trace of its worker is gone comes after its time.
 
 -- include: lane.lua
 -- include: enqueue.lua
+-- include: standings.lua
 
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
-    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11], news = KEYS[13],
-    unread = KEYS[14],
+    hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11], unseen = KEYS[13],
+    unread = KEYS[14], notes = KEYS[16],
 }
 local control = KEYS[12]
 local worker, grant, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -168,7 +169,7 @@ local runs = give()
 local doubt = redis.call('HMGET', control, 'doubt_from', 'doubt_before')
 local answer = {
     'ok', now, last_id(k.intents), last_id(k.bell), tonumber(doubt[1] or 0), tonumber(doubt[2] or 0), reaped,
-    read, tonumber(lease_given()), next_end(),
+    read, tonumber(lease_given()), next_end(), declared_in(KEYS[15]), declared_in(KEYS[17]),
 }
 for _, run in ipairs(runs) do
     answer[#answer + 1] = run

@@ -1,8 +1,8 @@
 -- One state change of one order, with its events, what it changes of the intents that are part of the order, and, if
 -- asked, the end of its stream entry: all or nothing.
 -- KEYS: 1 intents  2 waiting  3 owners  4 ready  5 workers  6 load  7 hungry  8 grants  9 bell  10 parked
---       11 drained  12 order  13 open:<account>  14 unknown  15 events  16 news
---       17… followers: the records of the intents that were merged into this one
+--       11 drained  12 order  13 open:<account>  14 unknown  15 events  16 unseen  17 notes
+--       18… followers: the records of the intents that were merged into this one
 -- ARGV: 1 client order id  2 token of this write (unique)
 --       3 lane  4 owner (worker#grant) and 5 worker id: the fence; both empty for a writer that owns no lane
 --       6 version the record must have, or `new`: no record, or one QUEUED by this very entry
@@ -25,13 +25,13 @@
 local k = {
     intents = KEYS[1], waiting = KEYS[2], owners = KEYS[3], ready = KEYS[4], workers = KEYS[5], load = KEYS[6],
     hungry = KEYS[7], grants = KEYS[8], bell = KEYS[9], parked = KEYS[10], drained = KEYS[11],
-    news = KEYS[16],
+    unseen = KEYS[16], notes = KEYS[17],
 }
 local order, open, unknown, events = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local id, token, lane, owner, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local status, entry, rank, digest = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local retention, after = ARGV[13], ARGV[14]
-local FIRST_FOLLOWER, followers = 17, ARGV[15] + 0
+local FIRST_FOLLOWER, followers = 18, ARGV[15] + 0
 local now, stamp = now_ms()
 local mark = owner ~= '' and 'token' or 'outside_token'
 

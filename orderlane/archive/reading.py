@@ -28,6 +28,7 @@ class Filter(Struct, frozen=True, kw_only=True):
     account: str | None = None
     symbol: str | None = None
     strategy: str | None = None
+    intent_id: str | None = None
     statuses: tuple[str, ...] = ()
 
 
@@ -115,7 +116,7 @@ def columns(table: str) -> list[ColumnKind]:
 
 def _query(table: Table, when: str, chosen: Filter) -> Select[Any]:
     query = select(table)
-    for name in ("exchange", "account", "symbol", "strategy"):
+    for name in ("exchange", "account", "symbol", "strategy", "intent_id"):
         value = getattr(chosen, name)
         if value is not None:
             query = query.where(table.c[name] == value)

@@ -12,14 +12,18 @@ from redis.exceptions import RedisError
 
 from orderlane.cli.dead import dead
 from orderlane.cli.exits import MEANINGS, Exit, error_code, exit_of_error
+from orderlane.cli.external import external
 from orderlane.cli.history import archive, trades
+from orderlane.cli.holding import hold, resume_
 from orderlane.cli.looking import get, id_, orders, schema
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.plain import json_line
+from orderlane.cli.positions import enable, positions
 from orderlane.cli.status import status
 from orderlane.cli.submitting import amend, cancel, cancel_all, submit
 from orderlane.cli.unknown import unknown, unpark
 from orderlane.cli.watching import watch
+from orderlane.cli.why import why
 from orderlane.errors import OrderlaneError
 from orderlane.intents import IntentInvalid
 
@@ -75,7 +79,8 @@ def group() -> None:
 
 
 for command in (
-    submit, get, orders, trades, archive, cancel, cancel_all, amend, watch, status, dead, unknown, unpark, schema, id_,
+    submit, get, why, orders, external, positions, trades, archive, cancel, cancel_all, amend, watch, status,
+    hold, resume_, enable, dead, unknown, unpark, schema, id_,
 ):  # fmt: skip
     group.add_command(command)
 

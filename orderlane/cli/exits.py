@@ -36,7 +36,7 @@ MEANINGS = {
     Exit.OK: "done, or the answer is shown",
     Exit.REFUSED: "refused, or the order ended REJECTED, FAILED or EXPIRED",
     Exit.USAGE: "wrong options, or an intent that breaks the rules",
-    Exit.NOT_FOUND: "no such order, dead letter or parked lane",
+    Exit.NOT_FOUND: "no such order, dead letter, parked lane or hold",
     Exit.BACKLOG: "the backlog is full, nothing was added",
     Exit.NO_REDIS: "Redis did not answer or refused the command; whether a submit was added is then not known",
     Exit.TIMED_OUT: "the order did not get there within --timeout",

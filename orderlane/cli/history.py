@@ -123,7 +123,7 @@ def trades(operator: Operator, /, limit: int | None, **given: Any) -> None:
 @click.pass_obj
 def archive(operator: Operator, archive: str | None) -> None:
     """Show how far the archive has come with each exchange, and every flaw in its history."""
-    with _opened(archive) as found:
+    with opened_archive(archive) as found:
         positions, notices = found.positions(), found.notices()
     operator.show({"positions": positions, "notices": notices}, lambda: _state(positions, notices))
 
@@ -134,7 +134,7 @@ def show_history(operator: Operator, kind: str, wanted: Wanted, limit: int | Non
     Raises:
         HistoryUnavailable: the archive can't be read, or a file not be written.
     """
-    with _opened(wanted.archive) as archive:
+    with opened_archive(wanted.archive) as archive:
         from orderlane.archive.reading import Filter
 
         chosen = Filter(
@@ -260,7 +260,12 @@ def _state(positions: list[dict[str, Any]], notices: list[dict[str, Any]]) -> Re
 
 
 @contextmanager
-def _opened(url: str | None) -> Iterator[Archive]:
+def opened_archive(url: str | None) -> Iterator[Archive]:
+    """The archive at this URL, or where the pool's archiver writes when nothing else is set.
+
+    Raises:
+        HistoryUnavailable: it can't be read.
+    """
     try:
         from orderlane.archive.opening import ArchiveUnusable
         from orderlane.archive.reading import Archive

@@ -65,6 +65,22 @@ class Operator:
         """The exchange that was named, or the pool's only one."""
         return self.exchange or only_exchange(self.link.exchanges())
 
+    def check_known(self, exchange: str | None, account: str | None) -> None:
+        """Refuse what no worker has registered: nothing is known of it, and nobody would heed what is said of it.
+
+        Raises:
+            ExchangeUnknown: the pool has others.
+            click.UsageError: the exchange (None: none of the pool's) has no such account.
+        """
+        if exchange is not None:
+            self.link.check_exchange(exchange)
+        exchanges = self.link.named_exchanges(exchange)
+        known = sorted({name for one in exchanges for name in self.link.accounts(one)})
+        if account is not None and known and account not in known:
+            raise click.UsageError(
+                f"account {account!r} is not one of {exchange or 'the pool'}: it has {', '.join(known)}"
+            )
+
     def wait(self, intent: Intent, until: str, timeout_seconds: float) -> Order:
         """Wait until an intent's order is `acknowledged` or `terminal`; for an amend both are its own outcome.
 

@@ -172,7 +172,7 @@ def order_table(orders: Iterable[Order]) -> Table:
 def event_line(event: Event) -> Text:
     """One event on one line: when, what, whose, and why."""
     style = STYLES.get(event.to_status, "") if event.to_status else ""
-    if event.name in (EventName.SYSTEM_ERROR, EventName.UNKNOWN, EventName.ERROR):
+    if event.name in (EventName.SYSTEM_ERROR, EventName.UNKNOWN, EventName.ERROR, EventName.STUCK):
         style = "bold red"
     line = Text.assemble(
         (f"{datetime.fromtimestamp(event.at / 1000, UTC):%H:%M:%S}.{event.at % 1000:03} ", "dim")

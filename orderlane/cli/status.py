@@ -10,12 +10,16 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from orderlane.cli.external import external_line, reconcile_line
 from orderlane.cli.operator import Operator, pool_options
 from orderlane.cli.plain import json_line
+from orderlane.cli.positions import disabled_line
 from orderlane.cli.render import moment, pairs, span, table
 from orderlane.cli.seconds import Seconds
+from orderlane.cli.stuck import stuck_orders, sync_line
 from orderlane.errors import Unreachable
 from orderlane.pool_status import ArchiveStatus, BucketStatus, ExchangeStatus, PoolStatus, read_status
+from orderlane.standing import Standing, StandingState, describe
 
 MOST_ACCOUNTS = 5
 SILENT_MS = 60_000
@@ -98,6 +102,9 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
                 ("backlog", _backlog(one)),
                 *([("of accounts", _accounts(one))] if one.account_backlogs else []),
                 ("lanes", lanes),
+                *(("placements", _standing(standing, one.at)) for standing in one.standings),
+                *(("agreement", reconcile_line(found)) for found in one.reconciles),
+                *(("disabled", disabled_line(found, one.at)) for found in one.disabled),
                 (
                     "parked lanes",
                     _alarm(
@@ -115,12 +122,15 @@ def _exchange(one: ExchangeStatus) -> list[RenderableType]:
                     "open orders",
                     ", ".join(f"{account} {count}" for account, count in one.open_orders.items()),
                 ),
+                *([("external orders", external_line(one.external_orders))] if one.external_orders else []),
+                *(("compared", sync_line(sync, one.at)) for sync in one.syncs),
                 *(("archive", _archive(archive)) for archive in one.archives),
                 ("switches", ", ".join(f"{name}={value}" for name, value in one.control.items())),
             ]
         ),
         *_workers(one),
         *_streams(one),
+        *stuck_orders(one),
         *_buckets(one),
     ]
 
@@ -146,6 +156,11 @@ def _accounts(one: ExchangeStatus) -> str:
         + (f" and {more} more" if more > 0 else "")
         + (f" (limit {limit} each)" if shown and limit else "")
     )
+
+
+def _standing(standing: Standing, now_ms: int) -> Text:
+    recovering = standing.state is StandingState.RECOVERING
+    return Text(describe(standing, now_ms), "yellow" if recovering else "bold red")
 
 
 def _alarm(count: int, text: str) -> Text:

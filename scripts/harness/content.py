@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from orderlane.intents import AmendOrder, OrderType, PlaceOrder, Side
-from orderlane.orders import Order, OrderStatus
+from orderlane.orders import OrderStatus
 from scripts.harness.material import Appended, Arrived, Journalled, Names
 
 SENT_AS: Final = {
@@ -119,6 +119,17 @@ class _Asked:
         edits = [one.price for one in self.edits(name) if one.price is not None]
         own = {intent.price} if intent.price is not None else set()
         return {edits[-1]} if edits and self._is_edited(name) else own | set(edits)
+
+    def survivor(self, name: str) -> str:
+        """The intent whose order is for this one as well, since it was merged into it; `` where it was not. One that
+        was refused asked for nothing of the exchange, and neither did its parts."""
+        order, found = self.orders.get(name), ""
+        for _ in range(len(self.orders)):
+            if order is None or order.status is not OrderStatus.MERGED or order.merged_into is None:
+                break
+            found = order.merged_into.client_order_id
+            order = self.orders.get(found)
+        return found
 
     def parts(self, name: str) -> Iterator[PlaceOrder]:
         """The intents merged into one, and those merged into them."""
@@ -237,7 +248,7 @@ def _wrong_sums(
         lane = (one.exchange, intent.lane, intent.side)
         if name in placed and placed[name].quantity:
             sent[lane] += Decimal(placed[name].quantity)
-        if name in placed or _is_merged(asked.orders.get(name)):
+        if name in placed or asked.survivor(name) in placed:
             wanted[lane] += intent.amount
             slack[lane] += _lot(intent, grid)
             example[lane] = name
@@ -249,10 +260,6 @@ def _wrong_sums(
         for lane in wanted
         if not wanted[lane] - slack[lane] < sent[lane] <= wanted[lane]
     ]
-
-
-def _is_merged(order: Order | None) -> bool:
-    return order is not None and order.status is OrderStatus.MERGED
 
 
 def _lot(intent: PlaceOrder, grid: Grid) -> Decimal:

@@ -36,10 +36,10 @@ def unfounded(
             continue
         if order.status is OrderStatus.DONE:
             found += [(name, text) for text in _unfounded_done(one, order, log, journal)]
-        elif order.status is OrderStatus.REJECTED:
-            found += [(name, text) for text in _unfounded_refusal(one, order, log, journal)]
-        elif order.status is OrderStatus.FAILED:
+        elif order.status in (OrderStatus.REJECTED, OrderStatus.FAILED):
             found += [(name, text) for text in _denied(one, order, log)]
+            if order.status is OrderStatus.REJECTED:
+                found += [(name, text) for text in _unfounded_refusal(one, order, log, journal)]
         elif was_spared(order) and not _is_by_another(one, order, names):
             found.append(
                 (name, f"ended unsent by {order.related!r}, which is no intent of this run that may do so")
@@ -65,11 +65,14 @@ class _Log:
             else:
                 self._of[self.name_of(one), one.kind].append(one)
         self._commands: dict[str, int] = Counter()
+        self._cleared: set[str] = set()
         self.successors: dict[str, list[str]] = defaultdict(list)
         for name, entry in names.intents.items():
             target = target_of(entry)
             if target:
                 self._commands[names.of(entry, target)] += 1
+            if isinstance(entry.intent, CancelAll):
+                self._cleared.add(entry.intent.account)
             for older in names.standing_for(name) - {name}:
                 self.successors[older].append(name)
 
@@ -89,7 +92,8 @@ class _Log:
 
     def is_alone(self, name: str) -> bool:
         """Whether one command at most is about an order."""
-        return self._commands[name] <= 1
+        intent = self.names.intents[name].intent
+        return self._commands[name] <= 1 and intent is not None and intent.account not in self._cleared
 
 
 def target_of(one: Appended) -> str:
@@ -116,7 +120,8 @@ def _unfounded_done(one: Appended, order: Order, log: _Log, journal: Journalled)
             yield f"DONE, but the exchange carried out no cancel of {target_of(one)!r}"
     elif isinstance(one.intent, AmendOrder):
         wanted = one.intent
-        if not any(_amends_as(request, wanted) for request in log.about(name, "amend")):
+        sent = any(_amends_as(request, wanted) for request in log.about(name, "amend"))
+        if not sent and not _was_edited_so(wanted, name, log, journal):
             yield f"DONE, but the exchange carried out no such amend of {target_of(one)!r}"
 
 
@@ -136,6 +141,17 @@ def _is_cancelled(name: str, log: _Log) -> bool:
 def _amends_as(request: Arrived, wanted: AmendOrder) -> bool:
     """Whether an executed amend may be this one: `content` compares the numbers to the last digit."""
     return request.executed and (wanted.price is None or bool(request.price))
+
+
+def _was_edited_so(wanted: AmendOrder, target: str, log: _Log, journal: Journalled) -> bool:
+    """Whether another amend had given the target these numbers while it waited: it was sent with them."""
+    for name, one in log.names.intents.items():
+        order, other = journal.orders.get(name), one.intent
+        if isinstance(other, AmendOrder) and log.names.of(one, other.target) == target and order is not None:
+            is_edit = order.reason is not None and order.reason.code == "edited_while_waiting"
+            if is_edit and (other.price, other.amount) == (wanted.price, wanted.amount):
+                return True
+    return False
 
 
 def _has_filled(order: Order | None) -> bool:
@@ -170,14 +186,15 @@ def _unfounded_refusal(one: Appended, order: Order, log: _Log, journal: Journall
 
 
 def _denied(one: Appended, order: Order, log: _Log) -> Iterator[str]:
-    """Commands given up as without effect that the exchange carried out. (A place that it has is judged by its id.)"""
-    code = order.reason.code if order.reason else ""
+    """Commands told as refused, or as without effect, that the exchange carried out. (A place that it has is judged by
+    its id, and what an amend placed anew as well.)"""
     name = log.names.of(one, target_of(one))
-    if code != "given_up" or not name or not log.is_alone(name):
+    if not isinstance(one.intent, CancelOrder | AmendOrder) or not name or not log.is_alone(name):
         return
     kind = "cancel" if isinstance(one.intent, CancelOrder) else "amend"
     if any(request.executed for request in log.about(name, kind)):
-        yield f"FAILED as without effect, but the exchange carried out a {kind} of {target_of(one)!r}"
+        code = order.reason.code if order.reason else "no reason"
+        yield f"{order.status} ({code}), but the exchange carried out a {kind} of {target_of(one)!r}"
 
 
 def _is_by_another(one: Appended, order: Order, names: Names) -> bool:
@@ -188,6 +205,8 @@ def _is_by_another(one: Appended, order: Order, names: Names) -> bool:
         return False
     if order.reason.code == "closed_while_waiting":
         return isinstance(other.intent, PlaceOrder)
+    if isinstance(other.intent, CancelAll):
+        return other.intent.symbol in (one.intent.symbol, EVERY_SYMBOL)
     return target_of(other) == one.intent.id
 
 

@@ -51,6 +51,7 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
     orders: dict[str, Order] = {}
     dead: dict[tuple[str, str], str] = {}
     duplicates: set[str] = set()
+    rebuilt: set[str] = set()
     steps: list[Step] = []
     for exchange in exchanges:
         keys = Keys(exchange, pool)
@@ -67,9 +68,17 @@ def read_journal(client: redis.Redis, pool: str, exchanges: tuple[str, ...]) -> 
             event = decode_event(entry, fields[EVENT_FIELD.encode()])
             if event.name is EventName.DUPLICATE:
                 duplicates.add(event.client_order_id)
+            elif event.name is EventName.REBUILT:
+                rebuilt.add(event.client_order_id)
             elif event.name in STATES and event.client_order_id and event.to_status is not None:
                 steps.append(Step(event.client_order_id, event.from_status, event.to_status))
-    return Journalled(orders=orders, dead=dead, duplicates=frozenset(duplicates), steps=tuple(steps))
+    return Journalled(
+        orders=orders,
+        dead=dead,
+        duplicates=frozenset(duplicates),
+        rebuilt=frozenset(rebuilt),
+        steps=tuple(steps),
+    )
 
 
 def read_grids(pool: LocalPool) -> dict[tuple[str, str], Grid]:

@@ -64,6 +64,8 @@ class Journalled(Struct, frozen=True, kw_only=True):
     """(exchange, entry) -> reason code: two streams may give the same id in the same millisecond."""
     duplicates: frozenset[str]
     """Client order ids for which a second entry was recognised as a duplicate."""
+    rebuilt: frozenset[str] = frozenset()
+    """Client order ids of orders whose records were lost and made anew from what the exchange shows, as events say."""
     steps: tuple[Step, ...] | None = None
     """The events that report states, in the order of their streams; None where they are not judged."""
 

@@ -31,6 +31,11 @@ PORT_ATTEMPTS: Final = 5
 POLL_SECONDS: Final = 0.05
 
 
+def url_of(ports: Sequence[int]) -> str:
+    """The address of the Redis whose master is known to whoever listens on these ports."""
+    return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/{SERVICE}/0"
+
+
 class SentinelFailed(RuntimeError):
     """The Sentinels did not start, or did not come to what was waited for; the message says which and where to look."""
 
@@ -65,7 +70,7 @@ class Sentinels:
     @property
     def url(self) -> str:
         """The address of the pool's Redis, whichever it is: `redis+sentinel://…`."""
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{SERVICE}/0"
+        return url_of(self.ports)
 
     def wait_until_ready(self, replicas: int = 1) -> None:
         """Wait until each of them knows the others and the replicas: from then on they can fail over.
@@ -83,7 +88,7 @@ class Sentinels:
         )
 
     def wait_for_failover(self, seconds: float) -> None:
-        """Wait until all of them name another master than at the start.
+        """Wait until all of them name another master than at the start, or than after the failover before.
 
         Raises:
             SentinelFailed: they did not, in time.
@@ -93,6 +98,13 @@ class Sentinels:
             "name another master",
             seconds,
         )
+        self._master_port = int(self._states()[0]["port"])
+
+    def set_patience(self, down_after_ms: int) -> None:
+        """How long the master is silent, from now on, before they take it for down."""
+        for port in self.ports:
+            with redis.Redis("127.0.0.1", port, socket_timeout=2) as sentinel:
+                sentinel.sentinel_set(SERVICE, "down-after-milliseconds", down_after_ms)
 
     def _start(self, number: int) -> int:
         for _ in range(PORT_ATTEMPTS):

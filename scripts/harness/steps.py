@@ -9,7 +9,8 @@ from scripts.harness.material import Journalled
 def gaps(journal: Journalled) -> list[tuple[str, str]]:
     """Client order id, and where its events do not lead from nothing to the state on record.
 
-    What Redis forgets it forgets of both: a script writes a record and its events, or neither.
+    What Redis forgets it forgets of both: a script writes a record and its events, or neither. A record that was made
+    anew from what the exchange shows begins there.
     """
     if journal.steps is None:
         return []
@@ -23,6 +24,8 @@ def gaps(journal: Journalled) -> list[tuple[str, str]]:
             found.setdefault(
                 name, f"an event comes from {stands}, the one before it led to {before or 'nothing'}"
             )
+        elif before is None and name in journal.rebuilt:
+            pass  # its first state is what the exchange showed
         elif step.after is not stands and not may_follow(step.before, step.after):
             found.setdefault(name, f"an event leads from {stands} to {step.after}, which may not follow it")
         reached[name] = step.after

@@ -27,7 +27,7 @@ from orderlane.intents import (
 from tests.common.lane_strategies import WHERE, waiting
 
 NOW_MS = 1_700_000_000_000
-DEFAULT = LaneRules(edit_waiting=True, replace_waiting=True, merge_closes=True, merge_amends=True)
+DEFAULT = LaneRules()
 SMALL = msgspec.structs.replace(DEFAULT, merge_small_limits=True, small_notional=Decimal(1000))
 FLAT = msgspec.structs.replace(DEFAULT, annul_open_and_close=True)
 

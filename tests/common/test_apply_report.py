@@ -125,3 +125,13 @@ def test_evidence_clears_the_reason_why_nothing_was_known() -> None:
     known = apply_report(order, report_of(FILLED, AMOUNT), 9)
     assert known is not None
     assert (known.status, known.reason) == (FILLED, None)
+
+
+def test_the_price_of_an_order_that_was_only_asked_for_is_learnt_from_whoever_reports_it_first() -> None:
+    begun_to_ask = order_in(UNKNOWN)
+    found = apply_report(begun_to_ask, report_of(ACTIVE, price=Decimal(5)), 9)
+    assert found is not None
+    assert found.price == Decimal(5)
+    sent = apply_report(order_in(SUBMITTED, price=Decimal(5)), report_of(ACTIVE), 9)
+    assert sent is not None
+    assert sent.price == Decimal(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
@@ -32,12 +33,13 @@ from orderlane.scripts import script
 from tests.common.dispatch_comparison import assert_lanes_are, assert_records_are
 from tests.common.dispatch_machine import LANES, DispatchMachine, Worker
 from tests.common.dispatch_model import Entry
+from tests.common.noted_lanes import noted_from
 from tests.common.pool_bench import Bench, intent_json
 
 TIMES: Final = int(os.environ.get("ORDERLANE_MODEL_TIMES", "1"))
 """How many times the usual number of runs; seeded at random when more than one."""
 SETTINGS: Final = settings(
-    max_examples=80 * TIMES,
+    max_examples=40 * TIMES,
     stateful_step_count=50,
     derandomize=TIMES == 1,
     database=None,
@@ -74,6 +76,7 @@ class PoolMachine(DispatchMachine):
         lane=st.sampled_from(LANES),
         kind=st.sampled_from(["place", "place", "place", "cancel", "amend", "cancel_all"]),
         reduce_only=st.booleans(),
+        leg=st.sampled_from(["", "", "close"]),
         strategy=st.sampled_from(["", "grid"]),
         priority=st.none() | st.integers(0, 9),
         data=st.data(),
@@ -83,6 +86,7 @@ class PoolMachine(DispatchMachine):
         lane: str,
         kind: str,
         reduce_only: bool,
+        leg: str,
         strategy: str,
         priority: int | None,
         data: st.DataObject,
@@ -92,7 +96,9 @@ class PoolMachine(DispatchMachine):
         if priority is not None:
             fields["priority"] = priority
         if kind == "place":
-            fields["reduce_only"] = reduce_only
+            fields |= {"reduce_only": reduce_only, "leg": leg}
+            replaced = data.draw(st.sampled_from([None, None, *self.ids[lane][-4:]]), label="replaced")
+            fields |= {"replaces": replaced} if replaced else {}
         if kind in ("cancel", "amend"):
             fields["target"] = data.draw(st.sampled_from(self.ids[lane][-4:]), label="target")
         payload = intent_json(lane, kind=kind, **fields)
@@ -360,7 +366,7 @@ class PoolMachine(DispatchMachine):
         self.every_state_is_recorded_with_its_event()
         assert self.bench.admin.xlen(keys.intents) == 0
         self.play(last.dispatcher.release_all())
-        left = [keys.waiting, keys.owners, keys.ready, keys.parked, keys.load]
+        left = [keys.waiting, keys.owners, keys.ready, keys.parked, keys.load, keys.notes]
         assert self.bench.admin.exists(*left) == 0
         assert self.bench.admin.xpending(keys.intents, GROUP)["pending"] == 0
 
@@ -380,12 +386,12 @@ class PoolMachine(DispatchMachine):
         self.ended(worker, hold, written.next, hungry)
 
 
+@pytest.mark.parametrize("noted", [1, 128], ids=["lanes with notes", "lanes without"])
 def test_dispatch_keeps_its_promises_whatever_happens_in_whatever_order(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noted: int
 ) -> None:
     monkeypatch.setattr("common.lanes.RETRY_SECONDS", (0.0,))
-    monkeypatch.setattr("common.lanes.RETRY_SECONDS", (0.0,))
-    with asyncio.Runner() as runner:
+    with noted_from(noted, tmp_path), asyncio.Runner() as runner:
         bench = Bench(redis_url)
         try:
             machine = cast(type[RuleBasedStateMachine], partial(PoolMachine, bench, runner))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from common.journal import Conflict, Journal, Then, Written
 from common.lane_queue import Change, LaneQueue, Moved, Reshaped, Seen
 from common.lanes import Dispatcher, Hold, LeaseLost
-from orderlane.orders import Order, OrderStatus, encode_record
+from orderlane.events import order_event
+from orderlane.orders import Absorbed, Order, OrderStatus, encode_record
 from tests.common.pool_bench import Bench, bench_on
 
 LANE = "main|BTC/USDT"
@@ -82,18 +84,90 @@ async def test_a_look_shows_what_somebody_deleted_without_fields(owned: Owned) -
 
 
 async def test_only_what_may_spare_a_request_and_finds_company_makes_news(owned: Owned) -> None:
-    def news() -> set[bytes]:
-        return owned.bench.admin.smembers(owned.bench.keys.news)  # type: ignore[return-value]
+    def news() -> dict[bytes, bytes]:
+        return owned.bench.admin.hgetall(owned.bench.keys.unseen)  # type: ignore[return-value]
 
     owned.bench.add()
     owned.bench.add("main|ETH/USDT", kind="cancel", target="somebody")
     await owned.dispatcher.take(0)
-    assert news() == set()
+    assert news() == {}
     owned.bench.add(kind="cancel", target="n1")
     await owned.dispatcher.take(0)
-    assert news() == {LANE.encode()}
+    assert news() == {LANE.encode(): b""}
     await owned.queue.look(owned.hold, 9)
-    assert news() == set()
+    assert news() == {}
+
+
+async def test_what_a_look_did_not_reach_is_news_again_once_half_of_what_it_saw_is_gone(owned: Owned) -> None:
+    bench = owned.bench
+    bench.add(kind="cancel", target="elsewhere")  # goes first
+    for number in range(6):
+        bench.add(kind="cancel", target=f"n{number}", priority=5)
+    await owned.dispatcher.take(0)
+    following = await bench.run(owned.journal, owned.hold)
+    assert following is not None
+    assert following.news
+    assert len(await owned.queue.look(following, 4)) == 4
+    assert await owned.queue.overtaken([following]) == set(), "what was left unseen overtakes nothing"
+    heard = []
+    for _ in range(4):
+        following = await bench.run(owned.journal, following)
+        assert following is not None
+        heard.append(following.news)
+        if following.news:
+            await owned.queue.look(following, 4)
+    assert heard == [False, True, False, True]
+
+
+async def test_a_look_that_saw_all_leaves_no_news_and_a_new_arrival_is_some(owned: Owned) -> None:
+    owned.bench.add(kind="cancel", target="n1")
+    await owned.dispatcher.take(0)
+    await owned.queue.look(owned.hold, 2)
+    assert await owned.queue.overtaken([owned.hold]) == set()
+    owned.bench.add(kind="cancel", target="n2")
+    await owned.dispatcher.take(0)
+    assert await owned.queue.overtaken([owned.hold]) == {LANE}
+    await owned.queue.look(owned.hold, 9)
+    assert owned.bench.admin.exists(owned.bench.keys.unseen) == 0
+
+
+async def test_a_merged_intent_is_parted_together_with_the_order_that_goes_on(owned: Owned) -> None:
+    merged = owned.ends(1, MERGED)
+    await owned.queue.reshape(owned.hold, [merged, owned.goes_on(0)])
+    cancelled = msgspec.structs.replace(merged.order, status=CANCELED)
+    parting = Change("", cancelled, order_event(cancelled, MERGED, at=2))
+    owned.bench.runner.faults["reshape"] = "lost"
+    result = await owned.queue.reshape(owned.hold, [owned.ends(2, DONE), owned.goes_on(0), parting])
+    assert isinstance(result, Reshaped)
+    parted = await owned.record(1)
+    assert parted is not None
+    assert (parted.status, parted.version) == (CANCELED, 2)
+    assert owned.waiting() == 1
+    assert await owned.queue.reshape(owned.hold, [owned.goes_on(0), parting]) == Moved(merged.order.entry)
+
+
+async def test_the_records_of_what_was_merged_last_as_long_as_that_of_an_order_ended_from_elsewhere(
+    owned: Owned,
+) -> None:
+    await owned.queue.reshape(owned.hold, [owned.ends(1, MERGED), owned.goes_on(0)])
+    part, kept = owned.order(1), await owned.record(0)
+    assert kept is not None
+    owned.bench.admin.persist(owned.bench.keys.order(part.client_order_id))
+    name = Absorbed(part.intent.id, part.client_order_id, Decimal(1))
+    ended = msgspec.structs.replace(kept, status=CANCELED, absorbed=(name,))
+    change = Change("5", ended, order_event(ended, QUEUED, at=2))
+    owned.bench.add("main|*", kind="cancel_all")
+    [sweep] = (await owned.dispatcher.take(1)).runs
+    assert await owned.queue.annul(sweep, LANE, [change]) == 1
+    assert owned.bench.admin.ttl(owned.bench.keys.order(part.client_order_id)) > 0
+
+
+async def test_the_rank_of_an_entry_says_whether_it_waits_and_has_begun(owned: Owned) -> None:
+    assert await owned.queue.rank_of(LANE, owned.seen[1].entry) == "5"
+    await owned.bench.begin(owned.journal, owned.hold)
+    assert await owned.queue.rank_of(LANE, owned.hold.entry) == "!"
+    await owned.bench.run(owned.journal, owned.hold)
+    assert await owned.queue.rank_of(LANE, owned.hold.entry) is None
 
 
 @pytest.mark.parametrize(
@@ -134,7 +208,9 @@ async def test_a_decision_ends_some_and_changes_one(owned: Owned) -> None:
     assert admin.xlen(keys.events) == 2
     assert admin.xlen(keys.intents) == 2
     assert admin.xpending(keys.intents, "workers")["pending"] == 2
-    assert admin.ttl(keys.order(absorbed.client_order_id)) > 0
+    assert admin.ttl(keys.order(absorbed.client_order_id)) == -1, (
+        "it lasts as long as the order it is part of"
+    )
     assert admin.ttl(keys.order(kept.client_order_id)) == -1
 
 

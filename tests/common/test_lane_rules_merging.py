@@ -12,6 +12,7 @@ from common.lane_rules import (
     Merge,
     MergeBounds,
     SumBounds,
+    Withdraw,
     after,
     consequences,
     decide,
@@ -26,7 +27,7 @@ from orderlane.intents import (
     Side,
     TimeInForce,
 )
-from orderlane.orders import Absorbed
+from orderlane.orders import Absorbed, OrderStatus
 from tests.common.lane_builders import (
     DEFAULT,
     FLAT,
@@ -190,9 +191,24 @@ def test_what_was_merged_before_does_not_make_an_order_large() -> None:
     assert len(decide(grown, small, NOW_MS)) == 1
 
 
-def test_a_merged_order_is_neither_cancelled_nor_edited_nor_absorbed_in_part() -> None:
+def test_a_cancel_takes_the_amount_of_its_target_alone_out_of_a_merged_order() -> None:
+    """The target's own intent may be the one whose order it is; when nothing is left, that ends too."""
+    part = Absorbed("z", "z" * 25, Decimal(1))
+    merged = waiting(close("a", amount=3), 0, absorbed=(part,))
+    lane = (merged, waiting(cancel("c", "a"), 1), waiting(cancel("d", "z"), 2))
+    own = Absorbed("a", merged.client_order_id, Decimal(2))
+    first, second = decide(lane, DEFAULT, NOW_MS)
+    assert first == Withdraw(merged.entry, lane[1].entry, own, close("a", amount=1))
+    assert second == Withdraw(merged.entry, lane[2].entry, part, None)
+    done = consequences(after(lane, first), second)
+    assert [one.status for one in done.ended] == [OrderStatus.CANCELED, OrderStatus.DONE]
+    assert done.kept is None
+    assert after(after(lane, first), second) == ()
+
+
+def test_a_merged_order_is_neither_edited_nor_replaced_nor_absorbed_in_part() -> None:
     merged = waiting(close("a", amount=2), 0, absorbed=(Absorbed("z", "z" * 25, Decimal(1)),))
-    for intent in (cancel("c", "a"), amend("c", "a", amount=Decimal(1)), close("c", replaces="a")):
+    for intent in (amend("c", "a", amount=Decimal(1)), close("c", replaces="a")):
         assert decide((merged, waiting(intent, 1)), DEFAULT, NOW_MS) == ()
     assert decide((waiting(close("b"), 0), merged), DEFAULT, NOW_MS) == ()
 

@@ -135,6 +135,59 @@ async def test_a_caller_that_is_cancelled_takes_nobody_with_it(redis_url: str) -
         assert await forget(runner) == 0
 
 
+async def test_a_connection_that_breaks_right_after_its_handshake_fails_its_calls_and_is_made_anew(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of its end any more: redis-py was, before the connection changed hands."""
+    async with pool_client(redis_url) as client:
+        make = client.connection_pool.get_connection
+        made: list[Any] = []
+
+        async def make_one_that_breaks() -> Any:
+            made.append(await make())  # type: ignore[no-untyped-call]
+            if len(made) == 1:
+                transport = made[0]._writer.transport
+                transport.abort()
+                while made[0]._reader.exception() is None and not made[0]._reader.at_eof():  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            return made[-1]
+
+        monkeypatch.setattr(client.connection_pool, "get_connection", make_one_that_breaks)
+        runner = ScriptRunner(client)
+        async with asyncio.timeout(20):
+            replies = await asyncio.gather(forget(runner), forget(runner), return_exceptions=True)
+            assert [isinstance(reply, REPLY_LOST) for reply in replies] == [True, True]
+            assert await forget(runner) == 0
+        assert len(made) == 2
+
+
+async def test_what_ends_while_a_connection_is_being_made_leaves_none_behind(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connects, go_on = asyncio.Event(), asyncio.Event()
+    open_connection = asyncio.open_connection
+
+    async def open_late(*arguments: Any, **options: Any) -> Any:
+        connects.set()
+        await go_on.wait()
+        return await open_connection(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "open_connection", open_late)
+    async with pool_client(redis_url) as client:
+        runner = ScriptRunner(client)
+        waiting = asyncio.create_task(forget(runner))
+        await connects.wait()
+        await runner.aclose()
+    with pytest.raises(REPLY_LOST):
+        await waiting
+    go_on.set()
+    with pytest.raises(REPLY_LOST, match="not sent"):
+        await forget(runner)
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+    with connect(redis_url) as admin:
+        assert len(admin.client_list()) == 2  # this, and the watch over the test
+
+
 async def test_a_server_that_takes_no_writes_counts_as_away_until_it_does(fresh_redis: EmbeddedRedis) -> None:
     async with pool_client(fresh_redis.url) as client:
         runner = ScriptRunner(client)

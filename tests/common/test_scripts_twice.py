@@ -244,6 +244,44 @@ async def giving_way_in_a_lane_that_was_emptied_by_hand(bench: Bench) -> None:
     assert await bench.queue(dispatcher).give_way(hold) is None
 
 
+async def ending_what_waits_in_another_lane(bench: Bench) -> None:
+    """One that waits, one that is in another worker's hands, and one whose record is not what it was."""
+    sweep = bench.add("main|*", kind="cancel_all")
+    dispatcher, _ = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    assert hold.entry == sweep
+    for _ in range(3):
+        bench.add()
+    other, _ = bench.worker()
+    assert len((await other.take(1)).runs) == 1
+    queue = bench.queue(dispatcher)
+    seen = [one async for lane, one in queue.waiting_of("main") if lane == LANE]
+    changes = [bench.change(one, OrderStatus.CANCELED) for one in seen]
+    changes[2] = msgspec.structs.replace(
+        changes[2], order=msgspec.structs.replace(changes[2].order, version=7)
+    )
+    waits = bench.admin.zcard(bench.keys.waiting)
+    assert await queue.annul(hold, LANE, changes) == 2
+    assert bench.admin.zcard(bench.keys.waiting) == int(waits) - 2
+
+
+async def a_fenced_end_in_another_lane(bench: Bench) -> None:
+    bench.add("main|*", kind="cancel_all")
+    dispatcher, _ = bench.worker()
+    hold = (await dispatcher.take(1)).runs[0]
+    bench.add()
+    await dispatcher.take(0)
+    queue = bench.queue(dispatcher)
+    changes = [
+        bench.change(one, OrderStatus.CANCELED)
+        async for lane, one in queue.waiting_of("main")
+        if lane == LANE
+    ]
+    bench.end_lease(dispatcher.worker_id)
+    with pytest.raises(LeaseLost):
+        await queue.annul(hold, LANE, changes)
+
+
 CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
     "take": (take,),
     "heartbeat": (heartbeat,),
@@ -260,6 +298,7 @@ CASES: Final[dict[str, tuple[Callable[[Bench], Awaitable[None]], ...]]] = {
     "give_way": (
         giving_way_to_the_more_urgent, giving_way_to_nobody, giving_way_in_a_lane_that_was_emptied_by_hand,
     ),
+    "annul": (ending_what_waits_in_another_lane, a_fenced_end_in_another_lane),
     "note_server": (note_of_a_changed_server,),
 }  # fmt: skip
 ALL: Final = [pytest.param(name, case, id=case.__name__) for name, cases in CASES.items() for case in cases]
@@ -273,6 +312,10 @@ def meaning(name: str, reply: Any) -> Any:
         return reply[0]
     if name in ("release", "note_server"):
         return "done before, or now"
+    if name == "annul":
+        return reply[0]
+    if name == "heartbeat":
+        return [reply[0], *reply[2:]]
     if name == "take":
         return "given now, or refused as stale"
     return reply

@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from orderlane.cli.app import group
 from orderlane.cli.exits import MEANINGS
 from orderlane.client import Client
 from orderlane.errors import OrderlaneError
+from orderlane.external import ExternalAction, ExternalOrder, encode_external
+from orderlane.identity import external_intent_id
 from orderlane.intents import decode_intent
 from orderlane.orders import OrderStatus
 from tests.orderlane.played_pool import PlayedPool, an_intent
@@ -27,6 +30,14 @@ from tests.orderlane.played_pool import PlayedPool, an_intent
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CLIENT = (DOCS / "client.md").read_text()
 COMMAND = (DOCS / "cli.md").read_text()
+
+
+OF_OTHERS = ExternalOrder(
+    id=external_intent_id("BTC/USDT:USDT", "8389765"), account="main", symbol="BTC/USDT:USDT",
+    exchange_order_id="8389765", client_order_id="web_3fJk2",
+    action=ExternalAction.ADOPT, side="buy", type="limit", amount=Decimal("0.02"),
+    price=Decimal(50_000), created_at=1_795_284_261_000,
+)  # fmt: skip
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -75,6 +86,7 @@ def acknowledging(redis_url: str) -> Iterator[None]:
 def test_the_examples_of_the_client_run_as_they_stand(
     redis_url: str, pool: PlayedPool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pool.advance(an_intent(OF_OTHERS.id), OrderStatus.ACTIVE, external=True)
     names: dict[str, Any] = {}
     for block in blocks(CLIENT, "python"):
         exec(block.replace("redis://localhost:6379/0", redis_url), names)
@@ -83,7 +95,10 @@ def test_the_examples_of_the_client_run_as_they_stand(
     assert said[2:5] == ["ladder-0", "ladder-1", "ladder-2"]
     assert said[5] == "still ACTIVE"
     assert said[-1] == "cancel:grid-1:1"
-    assert b"63500" in pool.payloads()[-1]
+    assert {b"63500", b"63000"} == {
+        price for price in (b"63500", b"63000") if any(price in sent for sent in pool.payloads())
+    }
+    assert sum(OF_OTHERS.id.encode() in sent for sent in pool.payloads()) == 2
 
 
 def test_every_call_and_every_error_of_the_client_is_on_its_page() -> None:
@@ -103,6 +118,7 @@ def test_every_call_and_every_error_of_the_client_is_on_its_page() -> None:
 def test_the_examples_of_the_command_print_what_the_page_says(redis_url: str, pool: PlayedPool) -> None:
     pool.register()
     pool.advance(an_intent("filled"), OrderStatus.FILLED)
+    pool.raw.hset(pool.keys().external("main"), OF_OTHERS.id, encode_external(OF_OTHERS))
     letter = {"entry": "5-0", "reason": '{"code":"malformed_json","message":"m"}', "at": 5}
     dead = pool.raw.xadd(pool.keys().dead, letter | {"payload": pool.encoded("dead")}).decode()
     for block in blocks(COMMAND, "console"):

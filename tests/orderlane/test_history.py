@@ -234,3 +234,10 @@ def test_a_missing_library_is_named_with_what_installs_it(
     )
     assert done.returncode == Exit.REFUSED
     assert extra in done.stderr.decode()
+
+
+def test_why_finds_in_the_archive_what_redis_has_forgotten(run: Run, archive: str) -> None:
+    [answer] = documents(run("why", "o3", "--archive", archive, "--json"))
+    assert answer["state"] == "forgotten"
+    assert "the archive has it: CANCELED" in answer["sentences"][0]
+    assert run("why", "o99", "--archive", archive).exit_code == Exit.NOT_FOUND

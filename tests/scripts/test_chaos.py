@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from decimal import Decimal
@@ -23,9 +24,11 @@ from orderlane.orders import Order, OrderStatus
 from scripts.chaos import as_json
 from scripts.harness.chaos.books import Booked, mismatches
 from scripts.harness.chaos.catalogue import SCENARIOS
+from scripts.harness.chaos.crowds import STRUCK_BY_TESTS
 from scripts.harness.chaos.judging import POOL, rule
 from scripts.harness.chaos.matrix import BEHAVIOURS, ROUTES, batches, cells, sample, seats
 from scripts.harness.chaos.matrix import COINS as MATRIX_COINS
+from scripts.harness.chaos.proxy import Proxy
 from scripts.harness.chaos.redis_faults import cut_off, known_to
 from scripts.harness.chaos.running import Outcome
 from scripts.harness.chaos.stage import Stage
@@ -144,6 +147,35 @@ def test_the_matrix_has_every_point_that_an_intent_passes_times_every_behaviour(
     passed = {name for name, point in POINTS.items() if set(point.drives) & {*ROUTES, "any"}}
     assert {cell.point for cell in every} == passed
     assert len(every) == len(set(every)) == len({(cell.kind, cell.point) for cell in every}) * len(BEHAVIOURS)
+
+
+def test_every_point_is_struck_by_a_scenario_or_by_the_tests_that_are_named_for_it() -> None:
+    matrix = {cell.point for cell in cells()}
+    left = {name: point for name, point in POINTS.items() if name not in matrix}
+    by_tests = {drive for point in left.values() for drive in point.drives if drive != "process"}
+    assert by_tests == set(STRUCK_BY_TESTS)
+    for drive, path in STRUCK_BY_TESTS.items():
+        text = (ROOT / path).read_text()
+        of_drive = [name for name, point in left.items() if drive in point.drives]
+        missing = [name for name in of_drive if f'"{name}"' not in text]
+        assert not missing or f'if "{drive}" in point.drives' in text, (path, missing)
+
+
+def test_a_proxy_says_something_else_in_the_server_s_place() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Proxy(
+            "relay", server.getsockname()[1], 1, says_instead={b"$5\r\n20001\r\n": b"$5\r\n40002\r\n"}
+        ) as relay,
+        socket.create_connection(("127.0.0.1", relay.port), timeout=10) as client,
+    ):
+        accepted, _ = server.accept()
+        with accepted:
+            accepted.sendall(b"$4\r\nport\r\n$5\r\n20001\r\n$5\r\n20003\r\n")
+            said = b""
+            while len(said) < 32:
+                said += client.recv(100)
+    assert said == b"$4\r\nport\r\n$5\r\n40002\r\n$5\r\n20003\r\n"
 
 
 def test_a_sample_is_the_same_for_a_seed_and_meets_every_row_once_it_can() -> None:

@@ -43,6 +43,8 @@ def test_every_intent_of_the_demo_ends_once_with_two_and_with_four_workers(worke
     assert closing["acknowledged"] + closing["rejected"] + closing["failed"] == 200  # type: ignore[operator]
     assert closing["filled"]
     assert closing["failed"]
+    assert closing["fills"]
+    assert closing["differences"] == 0
 
 
 def test_every_intent_of_the_demo_ends_once_on_a_cluster_of_three_masters() -> None:

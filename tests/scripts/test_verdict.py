@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
 from orderlane.intents import AmendOrder, CancelAll, CancelOrder, Intent, OrderType, PlaceOrder, Side
 from orderlane.orders import Absorbed, IntentReference, Order, OrderStatus, Reason
@@ -54,6 +55,15 @@ def test_an_intent_without_a_record_is_lost_even_if_another_stream_buried_the_sa
     journal = Journalled(orders={}, dead={("y", "1-0"): "foreign_fields"}, duplicates=frozenset())
     verdict = judge([Appended("y", "1-0"), appended("1-0")], [], journal)
     assert (verdict.lost, verdict.failed) == (1, 1)
+
+
+def test_a_repeated_entry_is_dropped_and_one_with_other_content_under_its_id_is_lost_unless_buried() -> None:
+    one, again, other = appended("1-0"), appended("2-0"), appended("3-0", side=Side.SELL)
+    journal = msgspec.structs.replace(on_record(one), duplicates=frozenset({one.client_order_id}))
+    assert judge([one, again], [arrived(1)], journal).lost == 0
+    assert judge([one, other], [arrived(1)], journal).lost == 1
+    buried = msgspec.structs.replace(journal, dead={("x", "3-0"): "id_reused"})
+    assert judge([one, other], [arrived(1)], buried).lost == 0
 
 
 def test_an_order_on_record_that_the_exchange_does_not_have_is_lost() -> None:
@@ -218,6 +228,20 @@ def test_a_cancel_given_up_as_without_effect_that_the_exchange_carried_out_is_se
     assert judge([target, one], [arrived(1), arrived(2, kind="cancel")], journal).mismatched == 1
 
 
+@pytest.mark.parametrize("status", [OrderStatus.FAILED, OrderStatus.REJECTED])
+def test_an_amend_told_as_refused_that_the_exchange_carried_out_is_seen(status: OrderStatus) -> None:
+    common: dict[str, Any] = {"exchange": "x", "account": "main", "symbol": "BTC/USDT", "target": "a"}
+    target = appended("1-0")
+    asked = AmendOrder(id="m", price=Decimal(3), **common)
+    one, record = ordered("2-0", "m", asked, status=status, reason=Reason("target_closed", ""))
+    journal = together(on_record(target), record)
+    assert judge([target, one], [arrived(1)], journal).mismatched == 0
+    amended = msgspec.structs.replace(arrived(2, kind="amend"), price="3")
+    assert judge([target, one], [arrived(1), amended], journal).mismatched == 1
+    other, done = ordered("3-0", "n", AmendOrder(id="n", price=Decimal(3), **common), status=OrderStatus.DONE)
+    assert judge([target, one, other], [arrived(1), amended], together(journal, done)).mismatched == 0
+
+
 def test_an_effect_doubled_by_a_forgotten_merge_is_seen() -> None:
     first, second = appended("1-0", "a"), appended("2-0", "b")
     both = [
@@ -227,6 +251,48 @@ def test_an_effect_doubled_by_a_forgotten_merge_is_seen() -> None:
     verdict = judge([first, second], both, on_record(first, second), grids=GRIDS)
     assert any("quantity" in line for line in verdict.findings)
     assert not verdict.holds
+
+
+def test_what_was_merged_into_a_refused_order_asked_for_nothing_of_the_exchange() -> None:
+    first, second, other = appended("1-0", "a"), appended("2-0", "b"), appended("3-0", "c")
+    journal = on_record(first, second, other)
+    merged = {
+        "status": OrderStatus.MERGED,
+        "exchange_order_id": "",
+        "merged_into": IntentReference("a", "id-a"),
+    }
+    journal = changed(journal, "b", **merged)
+    journal = changed(journal, "a", absorbed=(Absorbed("b", "id-b", Decimal(1)),))
+    refused = changed(journal, "a", status=OrderStatus.FAILED, exchange_order_id="")
+    lone = msgspec.structs.replace(arrived(2, "c"), side="BUY", type="MARKET", quantity="1")
+    both = msgspec.structs.replace(arrived(1, "a"), side="BUY", type="MARKET", quantity="2")
+    every = [first, second, other]
+
+    def quantities(requests: list[Arrived], journal: Journalled) -> list[str]:
+        return [line for line in judge(every, requests, journal, grids=GRIDS).findings if "quantity" in line]
+
+    assert quantities([lone], refused) == []
+    assert quantities([both, lone], journal) == []
+    assert quantities([msgspec.structs.replace(both, quantity="1"), lone], journal) != []
+
+
+def test_an_amend_needs_no_request_where_an_edit_had_given_its_order_the_same_numbers() -> None:
+    common: dict[str, Any] = {"exchange": "x", "account": "main", "symbol": "BTC/USDT", "target": "a"}
+    target = appended("1-0")
+    edit, edited = ordered(
+        "2-0", "m", AmendOrder(id="m", price=Decimal(3), **common), status=OrderStatus.DONE,
+        exchange_order_id="", reason=Reason("edited_while_waiting", ""),
+    )  # fmt: skip
+    for price, wrong in ((Decimal(3), 0), (Decimal(4), 1)):
+        again, done = ordered(
+            "3-0",
+            "n",
+            AmendOrder(id="n", price=price, **common),
+            status=OrderStatus.DONE,
+            exchange_order_id="",
+        )
+        journal = together(on_record(target), edited, done)
+        assert judge([target, edit, again], [arrived(1)], journal).mismatched == wrong
 
 
 def test_events_must_lead_to_the_state_on_record_step_by_step() -> None:
@@ -243,3 +309,14 @@ def test_events_must_lead_to_the_state_on_record_step_by_step() -> None:
     assert mismatched((queued, sent)) == 1
     assert mismatched((sent, filled)) == 1
     assert mismatched((queued, filled)) == 1
+
+
+def test_a_record_made_anew_from_what_the_exchange_shows_begins_there_and_no_other_does() -> None:
+    one = appended("1-0")
+    steps = (Step("id-a", OrderStatus.QUEUED, OrderStatus.FILLED),)
+    journal = msgspec.structs.replace(on_record(one), steps=steps)
+    assert judge([one], [arrived(1)], journal).mismatched == 1
+    rebuilt = msgspec.structs.replace(journal, rebuilt=frozenset({"id-a"}))
+    assert judge([one], [arrived(1)], rebuilt).mismatched == 0
+    twice = msgspec.structs.replace(rebuilt, steps=steps + steps)
+    assert judge([one], [arrived(1)], twice).mismatched == 1

@@ -16,6 +16,8 @@ from common.journal import Written
 from orderlane.identity import client_order_id
 from orderlane.intents import OrderType, PlaceOrder, Side
 from orderlane.orders import Order, OrderStatus, Times
+from orderlane.stuck import Watch, decode_watches, encode_watch
+from orderlane.sync_status import SyncState, decode_syncs, encode_sync
 from workers.jobs.matching import reference_to
 from workers.jobs.open_exchange import OpenExchange
 from workers.jobs.sync import Synced, sync_account
@@ -33,9 +35,11 @@ exchanges:
 class Opened(OpenExchange):
     """An exchange with what a worker would do to it, done by hand."""
 
-    async def place(self, intent_id: str, price: Decimal | int = 50_000, **changes: Any) -> Order:
+    async def place(
+        self, intent_id: str, price: Decimal | int = 50_000, symbol: str = SYMBOL, **changes: Any
+    ) -> Order:
         """Place a limit order as a worker does, and record it as acknowledged (or as `changes` say)."""
-        order = self.order(intent_id, price)
+        order = self.order(intent_id, price, symbol=symbol)
         intent = order.intent
         assert isinstance(intent, PlaceOrder)
         report = await self.exchange.place(
@@ -54,13 +58,15 @@ class Opened(OpenExchange):
             client_order_id=client_order_id,
         )
 
-    def order(self, intent_id: str, price: Decimal | int = 50_000, account: str = "main") -> Order:
+    def order(
+        self, intent_id: str, price: Decimal | int = 50_000, account: str = "main", symbol: str = SYMBOL
+    ) -> Order:
         """The record of a limit order that nobody sent."""
         intent = PlaceOrder(
             id=intent_id,
             exchange=self.name,
             account=account,
-            symbol=SYMBOL,
+            symbol=symbol,
             side=Side.BUY,
             type=OrderType.LIMIT,
             amount=Decimal("0.01"),
@@ -91,6 +97,33 @@ class Opened(OpenExchange):
     def reference(self, order: Order) -> OrderReference:
         return reference_to(order)
 
+    async def sync_state(self, account: str = "main") -> SyncState:
+        """What the last sync of an account noted."""
+        value: Any = await self.redis.hget(self.keys.synced, account)
+        return decode_syncs({b"": value})[account]
+
+    async def a_period_later(self) -> None:
+        """Let every account be due again."""
+        fields: Any = await self.redis.hgetall(self.keys.synced)
+        for account, state in decode_syncs(fields).items():
+            earlier = msgspec.structs.replace(state, began=state.began - 3_600_000)
+            await self.redis.hset(self.keys.synced, account, encode_sync(earlier))
+
+    async def watches(self, account: str = "main") -> dict[str, Watch]:
+        """The stuck orders of an account, by client order id."""
+        fields: Any = await self.redis.hgetall(self.keys.stuck(account))
+        return decode_watches(fields)
+
+    async def a_while_later(self, milliseconds: int, account: str = "main") -> None:
+        """Let the watches of an account be as old as after this time."""
+        for name, watch in (await self.watches(account)).items():
+            earlier = {
+                field: max(getattr(watch, field) - milliseconds, 0)
+                for field in ("since", "deadline", "last", "next", "seen_open")
+            }
+            older = msgspec.structs.replace(watch, **earlier)
+            await self.redis.hset(self.keys.stuck(account), name, encode_watch(older))
+
     async def sync(self, account: str = "main") -> Synced:
         synced = Synced()
         await sync_account(self, account, synced)
@@ -104,10 +137,12 @@ def acknowledged(order: Order, report: OrderReport) -> Order:
 
 
 @asynccontextmanager
-async def opened(redis_url: str, paper_url: str, config: str = CONFIG) -> AsyncIterator[Opened]:
+async def opened(
+    redis_url: str, paper_url: str, config: str = CONFIG, exchange: str = EXCHANGE
+) -> AsyncIterator[Opened]:
     """The exchange of `config`, ready."""
     environment = {"REDIS_URL": redis_url, "ORDERLANE_PAPER_URL": paper_url}
-    one = Opened(settings_from(config, "test", Path(), environment), EXCHANGE)
+    one = Opened(settings_from(config, "test", Path(), environment), exchange)
     try:
         await one.ready()
         yield one

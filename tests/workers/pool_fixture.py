@@ -49,8 +49,9 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
-    lane_rules: {edit_waiting: true, replace_waiting: true, merge_closes: true, merge_amends: true}
+    lane_rules: {}
     user_stream: {enabled: false}
+    positions: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
@@ -60,8 +61,9 @@ exchanges:
     receive_window_ms: 500
     request_timeout_ms: 500
     limits_reserve: 0
-    lane_rules: {edit_waiting: true, replace_waiting: true, merge_closes: true, merge_amends: true}
+    lane_rules: {}
     user_stream: {enabled: false}
+    positions: {enabled: false}
     worker:
       {lease_ms: 1500, heartbeat_ms: 200, clock_margin_ms: 100, resolve_delays_ms: [30, 60], resolve_cap_ms: 100,
        unprovable_after_ms: 1000, restart_doubt_seconds: 0}
@@ -93,11 +95,13 @@ class Pool:
     def __init__(self, redis_url: str, paper: PaperProcess, config: str = CONFIG) -> None:
         self.redis_url = redis_url
         self.paper = paper
+        self.exchange_url = paper.url
+        """Where workers reach the exchange."""
         self.config = config
         self.client: redis.Redis = connect(redis_url)
 
     def settings(self) -> Settings:
-        environment = {"REDIS_URL": self.redis_url, "ORDERLANE_PAPER_URL": self.paper.url}
+        environment = {"REDIS_URL": self.redis_url, "ORDERLANE_PAPER_URL": self.exchange_url}
         return settings_from(self.config, "test", Path(), environment)
 
     @asynccontextmanager
@@ -127,7 +131,14 @@ class Pool:
         worker = ExchangeWorker(self.settings(), product.exchange)
         task = asyncio.create_task(worker.run())
         await self.until(lambda: task.done() or self.workers(product) - known, "a worker that joins the pool")
+        await self.until(lambda: task.done() or not self.reconciling(product), "accounts that are open")
         return worker, task
+
+    def reconciling(self, product: Product = USDM) -> set[str]:
+        """The accounts that are closed until they agree with the exchange."""
+        fields: Any = self.client.hkeys(self.keys(product).standings)
+        scopes = (field.decode().split("|") for field in fields)
+        return {account for account, cause in scopes if cause == "reconciling"}
 
     def workers(self, product: Product = USDM) -> set[bytes]:
         """The ids of the workers that have a lease, or had one that nobody has reaped."""

@@ -7,7 +7,7 @@ from common.exchange.base import OrderReport
 from orderlane.identity import client_order_id
 from orderlane.intents import AmendOrder, CancelOrder, OrderType, PlaceOrder, Side
 from orderlane.orders import Order, OrderStatus, Times
-from workers.jobs.matching import UNKNOWN_PATIENCE_MS, compare, next_to_ask, reference_to
+from workers.jobs.matching import UNKNOWN_PATIENCE_MS, compare, reference_to
 
 NOW = 1_000_000
 POOL = "orderlane"
@@ -84,13 +84,6 @@ def test_only_orders_of_this_pool_are_strangers() -> None:
     ours, theirs = record("a"), client_order_id("another", "x", "main", "a")
     found = compare(POOL, [], [report(ours), report(ours, theirs), report(ours, "by-hand")], NOW)
     assert found.strangers == (ours.client_order_id,)
-
-
-def test_the_longest_not_asked_for_is_asked_next_and_then_the_least_recently_changed() -> None:
-    asked, newer, older = record("a", at=1), record("b", at=3), record("c", at=2)
-    chosen = next_to_ask([asked, newer, older], {asked.client_order_id: 5}, 2)
-    assert chosen == [older, newer]
-    assert next_to_ask([asked], {asked.client_order_id: 5}, 2) == [asked]
 
 
 def test_a_conditional_order_is_asked_for_in_the_book_of_conditional_ones() -> None:

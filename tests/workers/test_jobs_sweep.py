@@ -228,8 +228,12 @@ async def test_each_phase_run_twice_leaves_what_it_left_once(bench: Bench, phase
     bench.add("main|Z/Y")
     await started(bench)
     admin(bench).delete(bench.keys.ready)
-    await bench.runner.run("sweep", [*lane_keys(bench.keys), bench.keys.news], [phase, "", 100])
+    await bench.runner.run(
+        "sweep", [*lane_keys(bench.keys), bench.keys.unseen, bench.keys.notes], [phase, "", 100]
+    )
     once = snapshot(bench.admin)
-    again = await bench.runner.run("sweep", [*lane_keys(bench.keys), bench.keys.news], [phase, "", 100])
+    again = await bench.runner.run(
+        "sweep", [*lane_keys(bench.keys), bench.keys.unseen, bench.keys.notes], [phase, "", 100]
+    )
     assert again == [b"", 0]
     assert snapshot(bench.admin) == once

@@ -27,6 +27,21 @@ def sleep_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "LONGEST_SLEEP_MS", FOR_EVER_MS)
 
 
+def leases(pool: Pool) -> dict[bytes, float]:
+    """The end of each worker's lease, ms."""
+    found: Any = pool.client.zrange(pool.keys().workers, 0, -1, withscores=True)
+    return dict(found)
+
+
+async def stays_through_renewals(pool: Pool) -> None:
+    """Watch the only worker's lease being renewed some times, under one id."""
+    known = leases(pool)
+    for _ in range(3):
+        await pool.until(lambda known=known: leases(pool) != known, "a renewal")  # type: ignore[misc]
+        before, known = known, leases(pool)
+        assert list(known) == list(before)
+
+
 @pytest.mark.parametrize(
     ("next_end_ms", "expected"),
     [
@@ -87,13 +102,16 @@ async def test_a_worker_that_sleeps_keeps_its_place(pool: Pool, monkeypatch: pyt
     sleep_for_ever(monkeypatch)
     pool.config = pool.config.replace("lease_ms: 1500, heartbeat_ms: 200", "lease_ms: 500, heartbeat_ms: 100")
 
-    def leases() -> list[tuple[bytes, float]]:
-        found: Any = pool.client.zrange(pool.keys().workers, 0, -1, withscores=True)
-        return list(found)
+    async with pool.working():
+        await stays_through_renewals(pool)
+
+
+async def test_a_worker_keeps_its_place_once_the_lanes_that_it_ran_have_ended(pool: Pool) -> None:
+    """The take that gave the lanes gave a lease of ordinary length: nobody is to wait longer for it than that."""
+    pool.config = pool.config.replace("lease_ms: 1500, heartbeat_ms: 200", "lease_ms: 800, heartbeat_ms: 300")
+    intent = USDM.order("intent")
 
     async with pool.working():
-        ((first, end),) = leases()
-        for _ in range(3):
-            await pool.until(lambda end=end: leases() != [(first, end)], "a renewal")  # type: ignore[misc]
-            ((known, end),) = leases()
-            assert known == first
+        pool.send(intent)
+        await pool.outcome(intent)
+        await stays_through_renewals(pool)

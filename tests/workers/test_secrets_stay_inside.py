@@ -28,6 +28,7 @@ exchanges:
     venue: binanceusdm
     endpoint: {paper}
     receive_window_ms: 1000
+    reconcile: {{enabled: false}}
     accounts:
       main: {{key: {{env: PLANTED_KEY}}, secret: {{file: {secret_file}}}}}
       wrong: {{key: {{env: PLANTED_KEY}}, secret: {{env: PLANTED_WRONG_SECRET}}}}

@@ -88,7 +88,7 @@ async def test_a_lane_may_think_itself_empty(pool: Pool, send: Send) -> None:
     await run(pool)
     assert sent(pool) == []
     keys = pool.keys()
-    assert pool.client.exists(keys.waiting, keys.owners, keys.ready, keys.load, keys.news) == 0
+    assert pool.client.exists(keys.waiting, keys.owners, keys.ready, keys.load, keys.unseen) == 0
 
 
 @pytest.mark.parametrize("venue", VENUES)

@@ -16,12 +16,6 @@ from tests.workers.products import SPOT, USDM, Product
 Send = Callable[..., None]
 
 RULES: Final = re.compile(r"lane_rules: \{.*\}")
-ON: Final = {
-    "edit_waiting": "true",
-    "replace_waiting": "true",
-    "merge_closes": "true",
-    "merge_amends": "true",
-}
 OFF: Final = {
     "expire_waiting": "false",
     "annul_cancelled": "false",
@@ -33,8 +27,8 @@ OFF: Final = {
 
 
 def follow(pool: Pool, **rules: str) -> None:
-    """Let the workers to come go by these lane rules, and by the fixture's for what isn't named."""
-    written = ", ".join(f"{name}: {value}" for name, value in (ON | rules).items())
+    """Let the workers to come go by these lane rules, and by the defaults for what isn't named."""
+    written = ", ".join(f"{name}: {value}" for name, value in rules.items())
     pool.config = RULES.sub(f"lane_rules: {{{written}}}", pool.config)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ from common.exchange.base import OrderReference, OrderReport
 from orderlane.identity import belongs_to_pool
 from orderlane.intents import AmendOrder, PlaceOrder
 from orderlane.orders import Order, OrderStatus
+from workers.external_orders import name_of
 
 UNKNOWN_PATIENCE_MS = 30_000
 """How long an outcome that is not known is its lane's own affair; after that it is asked for here as well."""
@@ -29,10 +30,11 @@ class Comparison(Struct, frozen=True):
     strangers: tuple[str, ...]
 
 
-def compare(pool: str, records: Iterable[Order], listed: Sequence[OrderReport], now_ms: int) -> Comparison:
+def compare(pool: str, records: Collection[Order], listed: Sequence[OrderReport], now_ms: int) -> Comparison:
     """Hold the journal's open records, read before the list was asked for, against the list."""
     by_client_id = {report.client_order_id: report for report in listed if report.client_order_id}
     by_exchange_id = {(report.symbol, report.exchange_order_id): report for report in listed}
+    by_name = {name_of(report): report for report in listed} if any(one.external for one in records) else {}
     known = set()
     shown: list[tuple[Order, OrderReport]] = []
     missing: list[Order] = []
@@ -40,9 +42,12 @@ def compare(pool: str, records: Iterable[Order], listed: Sequence[OrderReport], 
         known.add(record.client_order_id)
         if not placed_an_order(record) or _is_in_flight(record, now_ms):
             continue
-        report = by_client_id.get(record.client_order_id) or by_exchange_id.get(
-            (record.intent.symbol, record.exchange_order_id)
-        )
+        if record.external:
+            report = by_name.get(record.intent.id)
+        else:
+            report = by_client_id.get(record.client_order_id) or by_exchange_id.get(
+                (record.intent.symbol, record.exchange_order_id)
+            )
         if report is not None:
             shown.append((record, report))
         elif should_be_shown(record, now_ms):
@@ -69,30 +74,13 @@ def should_be_shown(record: Order, now_ms: int) -> bool:
     return record.status in _ON_THE_BOOK and bool(record.exchange_order_id)
 
 
-def next_to_ask(missing: Iterable[Order], asked_at: Mapping[str, int], count: int) -> list[Order]:
-    """The records to ask for by themselves in this run, at most `count`.
-
-    First those that waited longest since they were asked for, among equals the least recently changed: so an
-    order about which the exchange has nothing to say does not keep the others from being asked for.
-    """
-    ordered = sorted(
-        missing,
-        key=lambda record: (
-            asked_at.get(record.client_order_id, 0),
-            record.times.updated_at,
-            record.client_order_id,
-        ),
-    )
-    return ordered[:count]
-
-
 def reference_to(record: Order) -> OrderReference:
     """How the exchange is asked for the order of a record."""
     intent = record.intent
     return OrderReference(
         account=intent.account,
         symbol=intent.symbol,
-        client_order_id=record.client_order_id,
+        client_order_id="" if record.external else record.client_order_id,
         exchange_order_id=record.exchange_order_id,
         conditional=record.trigger_price is not None
         or (isinstance(intent, PlaceOrder) and intent.type.has_trigger),

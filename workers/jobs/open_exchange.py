@@ -6,13 +6,12 @@ Opening an exchange costs half a second and its markets, so it is done once for 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from typing import Final
 
 import redis.asyncio
 
-from common.claims import Claims
+from common.claims import BACKGROUND, Claims
 from common.config import ExchangeSection, Settings, exchange_settings
 from common.exchange import open_exchange
 from common.exchange.ccxt_exchange import CcxtExchange
@@ -21,14 +20,17 @@ from common.limiter import Limiter
 from common.market_rules import markets_from_ccxt
 from common.markets import load, loaded_at, publish
 from common.redis import ScriptRunner, connect_pool
+from common.standings import Standings
 from common.venue_limits import Operation, venue_limits
 from orderlane.keys import Keys
+from workers.life import cancel_all
 from workers.throttle import SharedThrottle
 
 CLOCK_SYNC_SECONDS: Final = 60.0
-CLOCK_SAMPLES: Final = 2
-LEAST_URGENT: Final = 9
-"""The jobs' place in the queue for tokens: whatever an application asked for goes first."""
+CLOCK_SAMPLES: Final = 1
+"""So few that a sync with it makes three requests at most."""
+LEAST_URGENT: Final = BACKGROUND
+"""The jobs' place in the queue for tokens, and their share of them: whatever an application asked for goes first."""
 
 
 class OpenExchange:
@@ -56,13 +58,12 @@ class OpenExchange:
         claims = Claims(
             self.keys, venue_limits(self.section.venue, self.section.limits), self.section.margins
         )
-        self.throttle = SharedThrottle(Limiter(self.runner.run, claims), self.exchange.now_ms)
+        self.throttle = SharedThrottle(
+            Limiter(self.runner.run, claims), self.exchange.now_ms, Standings(self.redis, self.keys)
+        )
         self.exchange.on_usage = self.throttle.heed
-        self.turns = itertools.count(1)
-        self.listed_at: dict[str, int] = {}
-        """In which turn of all an account's open orders were last listed, by account."""
-        self.asked_at: dict[str, dict[str, int]] = {}
-        """When an order missing from a list was last asked for by itself, ms, by account and client order id."""
+        self.syncing: dict[str, asyncio.Task[None]] = {}
+        """The last sync of each account, which may still be under way."""
         self.sweep_cursors: dict[str, str] = {}
         """Where the sweep goes on, by phase; a phase that came to its end is not in it."""
         self.held_until = ""
@@ -96,11 +97,11 @@ class OpenExchange:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.gather(self._preparing, return_exceptions=True)
+        under_way = [*self.syncing.values(), *filter(None, [self._preparing])]
+        await cancel_all(under_way)
         await self.throttle.close()
         await self.exchange.close()
+        await self.runner.aclose()
         await self.redis.aclose()
 
     async def _prepare(self) -> None:

@@ -54,7 +54,8 @@ class JobPlan(Struct, frozen=True):
 def job_plans(section: SchedulerSection) -> dict[JobName, JobPlan]:
     """Every job of a pool, by its name."""
     periods = {
-        JobName.SYNC: section.sync_period_seconds,
+        # Which accounts are due at a tick, `workers/jobs/pace.py` says.
+        JobName.SYNC: min(section.sync_period_seconds, section.sync_period_down_seconds),
         JobName.MARKETS: MARKETS_PERIOD_SECONDS,
         JobName.TRIMMING: TRIMMING_PERIOD_SECONDS,
         JobName.SWEEP: SWEEP_PERIOD_SECONDS,

@@ -54,7 +54,7 @@ async def sweep_exchange(
         found = 0
         for _ in range(pages):
             cursor, count = await runner.run(
-                "sweep", [*lane_keys(keys), keys.news], [phase, cursors.pop(phase, ""), page]
+                "sweep", [*lane_keys(keys), keys.unseen, keys.notes], [phase, cursors.pop(phase, ""), page]
             )
             found += int(count)
             if not cursor:

@@ -16,7 +16,16 @@ from typing import Any, Final
 from msgspec import MsgspecError, Struct
 
 from common import failpoints
-from common.exchange.base import Exchange, OrderReference, OrderReport, StreamUpdate, TradeReport
+from common.claims import CATCHING_UP
+from common.exchange.base import (
+    UNKNOWN_SYMBOL,
+    Exchange,
+    ExchangeFailure,
+    OrderReference,
+    OrderReport,
+    StreamUpdate,
+    TradeReport,
+)
 from common.journal import Journal
 from common.venue_limits import Operation
 from orderlane.events import decode_event
@@ -24,12 +33,13 @@ from orderlane.identity import belongs_to_pool
 from orderlane.keys import EVENT_FIELD, Keys
 from orderlane.orders import Order
 from workers.desk import Throttle
+from workers.external import Strangers
 from workers.jobs.matching import compare, placed_an_order, reference_to
 from workers.user_stream.applying import AGAIN_SECONDS, Applied, News
 
 log: Final = logging.getLogger("orderlane.stream")
 
-LEAST_URGENT: Final = 9
+LEAST_URGENT: Final = CATCHING_UP
 """A backfill's place in the queue for tokens: whatever an application asked for goes first."""
 EVENTS_READ_TOGETHER: Final = 1_000
 APPLIED_TOGETHER: Final = 64
@@ -50,7 +60,7 @@ class Backfilled(Struct):
 
 @dataclass
 class Backfill:
-    """The backfills of one account. `names` and `strangers` are kept from one to the next."""
+    """The backfills of one account. `names` and `without_record` are kept from one to the next."""
 
     account: str
     pool: str
@@ -61,10 +71,11 @@ class Backfill:
     redis: Any
     apply: Callable[[str, News], Awaitable[Applied]]
     redis_now_ms: Callable[[], int]
+    strangers: Strangers
     names: dict[Name, str] = field(default_factory=dict)
     """The client order ids of orders of ours."""
-    strangers: set[Name] = field(default_factory=set)
-    """Orders that are none of ours: of the account's owner, or of another pool."""
+    without_record: set[Name] = field(default_factory=set)
+    """Orders of others that get no record."""
 
     async def run(self, since_ms: int) -> Backfilled:
         """Bring in what happened since `since_ms`, by the exchange's clock.
@@ -75,34 +86,51 @@ class Backfill:
         """
         done = Backfilled()
         failpoints.reach("stream.gap", self.account)
-        symbols = await self._orders(done)
+        symbols, oldest_unknown = await self._orders(done)
+        since_ms = min(since_ms, oldest_unknown or since_ms)
         failpoints.reach("stream.orders_read", self.account)
         symbols |= await self._read_events(since_ms)
         for symbol in sorted(symbols):
-            await self._trades(symbol, since_ms, done)
+            try:
+                await self._trades(symbol, since_ms, done)
+            except ExchangeFailure as failure:
+                if failure.code != UNKNOWN_SYMBOL:
+                    raise
         self.names.clear()
         return done
 
-    async def _orders(self, done: Backfilled) -> set[str]:
-        """Bring the open records up to what the exchange says; the symbols they are of."""
+    async def _orders(self, done: Backfilled) -> tuple[set[str], int]:
+        """Bring the open records up to what the exchange says; the symbols they are of, and when the oldest order was
+        placed of whose fills nothing is known (ms; 0: there is none)."""
         await self._pay(Operation.OPEN_ORDERS_ALL, "", done)
-        records = [
-            record for record in await self.journal.open_orders(self.account) if placed_an_order(record)
-        ]
+        records = await self._open_records()
+        others = await self.strangers.known(self.account)
+        listed = await self.exchange.open_orders(self.account)
+        met = await self.strangers.meet_listed(self.account, records, listed, others, self.redis_now_ms())
+        if met.recorded:
+            records = await self._open_records()
         for record in records:
             self._name(record.intent.symbol, record.exchange_order_id, record.client_order_id)
-        listed = await self.exchange.open_orders(self.account)
         comparison = compare(self.pool, records, listed, self.redis_now_ms())
         found = [(record, report) for record, report in comparison.shown]
         await self._apply_all((one.client_order_id, self._news(one, report)) for one, report in found)
         for record in comparison.missing:
             reference = reference_to(record)
             await self._pay(Operation.FIND, reference.symbol, done, conditional=reference.conditional)
-            report = await self.exchange.find(reference)
+            try:
+                report = await self.exchange.find(reference)
+            except ExchangeFailure as failure:
+                if failure.code != UNKNOWN_SYMBOL:
+                    raise
+                continue
             if report is not None:
                 await self._apply(record.client_order_id, self._news(record, report))
         done.orders += len(records)
-        return {record.intent.symbol for record in records}
+        unknown = [record.times.sent_at for record in records if _lacks_its_fills(record)]
+        return {record.intent.symbol for record in records}, min(unknown, default=0)
+
+    async def _open_records(self) -> list[Order]:
+        return [record for record in await self.journal.open_orders(self.account) if placed_an_order(record)]
 
     def _news(self, record: Order, report: OrderReport) -> News:
         """A report of the REST interface, which names a conditional order as the record does."""
@@ -134,6 +162,12 @@ class Backfill:
             page = await self.exchange.trades(self.account, symbol, since_ms, after_id)
             failpoints.reach("stream.trades_read", self.account)
             await self._bring_in(symbol, page, done)
+            if (
+                not after_id
+                and len(page) < self.exchange.trades_page
+                and since_ms + DAY_MS >= self.exchange.now_ms()
+            ):
+                return  # all there is since then
             if page and page[-1].trade_id != after_id:
                 if after_id and len(page) < self.exchange.trades_page:
                     return
@@ -153,9 +187,9 @@ class Backfill:
         await self._apply_all(news.items())
 
     async def _client_order_id(self, symbol: str, exchange_order_id: str, done: Backfilled) -> str:
-        """Which order of this pool it is; empty for another's."""
+        """The name of its record; empty where it has none."""
         name = symbol, exchange_order_id
-        if name in self.names or name in self.strangers:
+        if name in self.names or name in self.without_record:
             return self.names.get(name, "")
         await self._pay(Operation.FIND, symbol, done)
         report = await self.exchange.find(
@@ -166,11 +200,14 @@ class Backfill:
                 exchange_order_id=exchange_order_id,
             )
         )
-        found = report.client_order_id if report is not None else ""
-        if belongs_to_pool(self.pool, found):
-            self.names[name] = found
-            return found
-        self.strangers.add(name)
+        if report is not None:
+            record = self.strangers.record_name(self.account, report)
+            if await self.journal.read(record) is None:
+                await self.strangers.meet(self.account, [report], self.redis_now_ms())
+            if belongs_to_pool(self.pool, report.client_order_id) or await self.journal.read(record):
+                self.names[name] = record
+                return record
+        self.without_record.add(name)
         return ""
 
     def _name(self, symbol: str, exchange_order_id: str, client_order_id: str) -> None:
@@ -196,3 +233,9 @@ class Backfill:
     ) -> None:
         await self.throttle.acquire(operation, self.account, symbol, LEAST_URGENT, conditional=conditional)
         done.asked += 1
+
+
+def _lacks_its_fills(record: Order) -> bool:
+    """Whether the order came to the journal with fills, of which it tells their sum alone."""
+    found = record.rebuilt or record.external
+    return found and bool(record.filled) and not record.fees and bool(record.times.sent_at)

@@ -25,6 +25,7 @@ class Fill(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fee: Decimal | None = None
     fee_currency: str = ""
     liquidity: Liquidity | None = None
+    realised: Decimal | None = None
     traded_at: int = 0
 
 
@@ -39,6 +40,7 @@ def fill_of(trade: TradeReport) -> Fill:
         fee=trade.fee,
         fee_currency=trade.fee_currency,
         liquidity=trade.liquidity,
+        realised=trade.realised,
         traded_at=trade.traded_at,
     )
 
@@ -94,6 +96,7 @@ def trade_event(order: Order, trade: TradeReport, *, at: int, worker: str) -> Ev
         "fee": "" if trade.fee is None else f"{trade.fee:f}",
         "fee_currency": trade.fee_currency,
         "liquidity": trade.liquidity.value if trade.liquidity else "",
+        "realised": "" if trade.realised is None else f"{trade.realised:f}",
         "traded_at": str(trade.traded_at),
     }
     event = order_event(order, order.status, at=at, name=EventName.TRADE, worker=worker)

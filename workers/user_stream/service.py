@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -13,10 +14,10 @@ from redis.exceptions import RedisError
 from common.config import UserStreamSection
 from common.exchange.base import Exchange, ExchangeFailure, Outcome
 from common.journal import Journal
-from common.lanes import new_worker_id
 from common.redis import ScriptRunner
 from orderlane.keys import Keys
 from workers.desk import Throttle
+from workers.external import Strangers
 from workers.user_stream.applying import Applier
 from workers.user_stream.backfill import Backfill
 from workers.user_stream.lease import Held, StreamLease, StreamLost
@@ -50,8 +51,14 @@ class UserStreams:
         exchange: Exchange,
         throttle: Throttle,
         runner: ScriptRunner,
+        strangers: Callable[[str], Strangers],
         retention_ms: int,
+        holder: str,
+        counts_positions: bool = True,
+        on_live: Callable[[], None] = lambda: None,
     ) -> None:
+        """`holder`: who this process is. `on_live` is called when a stream that this process holds is without a gap."""
+        self._on_live = on_live
         self._pool = pool
         self._keys = keys
         self._accounts = accounts
@@ -59,9 +66,11 @@ class UserStreams:
         self._exchange = exchange
         self._throttle = throttle
         self._runner = runner
+        self._strangers = strangers
         self._retention_ms = retention_ms
+        self._counts_positions = counts_positions
         self._journal = Journal(runner, keys, retention_ms=retention_ms)
-        self._holder = new_worker_id()
+        self._holder = holder
         self._held = 0
 
     async def run(self) -> None:
@@ -107,7 +116,7 @@ class UserStreams:
         account = lease.account
         log.info("this worker holds the user stream", extra={"account": account, "worker": lease.holder})
         self._held += 1
-        holding = _Holding(lease, held.complete_until)
+        holding = _Holding(lease, held.complete_until, self._on_live)
         renewing = asyncio.create_task(holding.renew_for_ever())
         connecting = asyncio.create_task(self._connect_for_ever(holding))
         try:
@@ -124,11 +133,15 @@ class UserStreams:
     async def _connect_for_ever(self, holding: _Holding) -> None:
         """Open one connection after the other; each but the first begins with a gap."""
         lease, loop = holding.lease, asyncio.get_running_loop()
-        applier = Applier(self._runner, self._keys, self._journal, lease, retention_ms=self._retention_ms)
+        strangers = self._strangers(lease.holder)
+        applier = Applier(
+            self._runner, self._keys, self._journal, lease,
+            retention_ms=self._retention_ms, counts_positions=self._counts_positions,
+        )  # fmt: skip
         backfill = Backfill(
             account=lease.account, pool=self._pool, keys=self._keys, exchange=self._exchange,
             journal=self._journal, throttle=self._throttle, redis=self._runner.client, apply=applier.apply,
-            redis_now_ms=lease.redis_now_ms,
+            redis_now_ms=lease.redis_now_ms, strangers=strangers,
         )  # fmt: skip
         wait = FIRST_WAIT_SECONDS
         while True:
@@ -136,7 +149,7 @@ class UserStreams:
             since_ms = await self._begin_of_gap(holding)
             session = Session(
                 self._exchange, self._throttle, lease, applier, backfill,
-                pool=self._pool, ping_seconds=self._section.ping_seconds,
+                ping_seconds=self._section.ping_seconds, strangers=strangers, on_live=holding.note_soon,
             )  # fmt: skip
             holding.session = session
             try:
@@ -168,8 +181,10 @@ class UserStreams:
 class _Holding:
     """A stream while it is held: how far it has come, over all its connections."""
 
-    def __init__(self, lease: StreamLease, complete_until: int) -> None:
+    def __init__(self, lease: StreamLease, complete_until: int, on_live: Callable[[], None]) -> None:
         self.lease = lease
+        self._on_live = on_live
+        self._whole = asyncio.Event()
         self.complete_until = complete_until
         self.session: Session | None = None
         self._last_message_at = 0
@@ -182,6 +197,11 @@ class _Holding:
             self._last_message_at = max(self._last_message_at, self.session.last_message_at)
             self.session = None
 
+    def note_soon(self) -> None:
+        """Renew at once: the stream has no gap any more, which others wait to read."""
+        self._whole.set()
+        self._on_live()
+
     async def renew_for_ever(self) -> None:
         """Renew the lease in time.
 
@@ -190,7 +210,12 @@ class _Holding:
         """
         lease = self.lease
         while True:
-            await asyncio.sleep(min(lease.lease_ms / RENEWALS / 1000, max(lease.seconds_left(), 0)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(
+                    min(lease.lease_ms / RENEWALS / 1000, max(lease.seconds_left(), 0))
+                ):
+                    await self._whole.wait()
+            self._whole.clear()
             session = self.session
             if session is not None:
                 self.complete_until = max(self.complete_until, session.complete_until())

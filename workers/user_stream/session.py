@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from common import failpoints
 from common.exchange.base import Exchange, StreamUpdate, UserStream
 from common.telemetry.fields import log_context
 from common.venue_limits import Operation
-from orderlane.identity import belongs_to_pool
 from workers.desk import Throttle
+from workers.external import Strangers
 from workers.user_stream.applying import AGAIN_SECONDS, Applied, Applier, News
 from workers.user_stream.backfill import LEAST_URGENT, Backfill
 from workers.user_stream.lease import BACKFILLING, CONNECTING, LIVE, StreamLease
@@ -25,6 +25,8 @@ log: Final = logging.getLogger("orderlane.stream")
 
 GATHER_SECONDS: Final = 0.03
 """How long to let messages gather: an order's fills come in one go, and its worker has recorded its answer by then."""
+
+MOST_LEFT_ALONE: Final = 10_000
 
 
 class Session:
@@ -38,15 +40,19 @@ class Session:
         applier: Applier,
         backfill: Backfill,
         *,
-        pool: str,
         ping_seconds: float,
+        strangers: Strangers,
+        on_live: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_live = on_live
         self._exchange = exchange
         self._throttle = throttle
         self._lease = lease
         self._applier = applier
         self._backfill = backfill
-        self._pool = pool
+        self._strangers = strangers
+        self._left_alone: set[str] = set()
+        """Orders of others that were told, and get no record."""
         self._stream: UserStream = exchange.user_stream(lease.account, ping_seconds)
         self._pending: dict[str, News] = {}
         self._oldest_pending = 0
@@ -97,6 +103,7 @@ class Session:
         done = await self._backfill.run(since_ms)
         self._is_complete = True
         self._lease.enter(LIVE)
+        self._on_live()
         log.info(
             "the user stream is complete",
             extra={
@@ -122,12 +129,25 @@ class Session:
     async def _apply(self, client_order_id: str, news: News) -> Applied:
         with log_context(account=self._lease.account):
             applied = await self._applier.apply(client_order_id, news)
-        if applied is Applied.NO_RECORD:
-            log.warning(
-                "the exchange tells of an order of this pool of which the journal has no record",
-                extra={"account": self._lease.account, "client_order_id": client_order_id},
-            )
+            if applied is Applied.NO_RECORD and await self._meet(client_order_id, news):
+                applied = await self._applier.apply(client_order_id, news)
         return applied
+
+    async def _meet(self, client_order_id: str, news: News) -> bool:
+        """Deal with an order that has no record; whether it has one now."""
+        told = [
+            update.report
+            for update in news.updates
+            if self._strangers.record_name(self._lease.account, update.report) == client_order_id
+        ]
+        if not told:
+            return False
+        met = await self._strangers.meet(self._lease.account, told[-1:], self._lease.redis_now_ms())
+        if not met.recorded and not told[-1].status.terminal:
+            if len(self._left_alone) >= MOST_LEFT_ALONE:
+                self._left_alone.clear()
+            self._left_alone.add(client_order_id)
+        return bool(met.recorded)
 
     async def _receive(self) -> None:
         """Wait for messages, at most as long as news that wait may wait, and put them with those."""
@@ -151,9 +171,10 @@ class Session:
             self._oldest_pending = told[0].received_at
 
     def _client_order_id(self, update: StreamUpdate) -> str:
-        """Which order of this pool an update is about; empty for another's."""
+        """The name of the record that an update is about; empty for an order of others that is left alone."""
         report = update.report
+        name = self._became.get((report.symbol, report.exchange_order_id), "")
+        name = name or self._strangers.record_name(self._lease.account, report)
         if update.became:
-            self._became[report.symbol, update.became] = report.client_order_id
-        name = self._became.get((report.symbol, report.exchange_order_id), report.client_order_id)
-        return name if belongs_to_pool(self._pool, name) else ""
+            self._became[report.symbol, update.became] = name
+        return "" if name in self._left_alone and not report.status.terminal else name

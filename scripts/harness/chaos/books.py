@@ -100,7 +100,7 @@ def _difference(order: Order, booked: Sequence[Booked]) -> str:
             f"on record {order.status}, filled {order.filled} of {order.amount}; "
             f"at the exchange {one.status}, filled {one.executed_quantity} of {one.quantity}"
         )
-    if one.price and order.price is not None and order.price != one.price:
+    if one.price and order.price != one.price:
         return f"on record at price {order.price}, at the exchange at {one.price}"
     return ""
 

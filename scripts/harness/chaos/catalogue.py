@@ -67,6 +67,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "death-process": Scenario(
         summary="SIGKILL at the points of no single intent: take, reap, heartbeat, release, sync",
         play=crowds.play_process_points,
+        timing=crowds.TIMING,
         intents=200,
         workers=4,
         cut_intents=100,
@@ -85,12 +86,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "zombie-process": Scenario(
         summary="SIGSTOP for longer than the lease at the points of no single intent",
         play=crowds.play_process_stops,
+        timing=crowds.TIMING,
         intents=200,
         workers=4,
     ),
     "schedulers": Scenario(
         summary="three schedulers, one killed and replaced: no periodic job is doubled",
         play=crowds.play_schedulers,
+        timing=crowds.ALONE,
         intents=100,
     ),
     "clock": Scenario(summary="workers whose wall clock is 30 s ahead and behind", play=zombie.play_clocks),
@@ -149,6 +152,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         summary="in a Redis Cluster: a master dies, its replica, which misses the last second, takes over",
         play=clustered.play_failover,
         timing=DOUBTFUL,
+        cut_intents=100,
         replicas=1,
     ),
     "cluster-moves": Scenario(
@@ -199,10 +203,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "tls": Scenario(summary="the exchange shows a certificate that nobody trusts", play=network.play_tls),
     "storm": Scenario(
-        summary="at random for --minutes at --rate: workers killed, stopped, paused, blocked, joining; Redis "
-        "killed, stalled, full, without its tail, by another password, with a foreign value, scripts flushed, its link "
-        "bad; the exchange and its network misbehaving; schedulers killed. Not in it: failover, full disk, cluster, "
-        "names, TLS, wrong clocks",
+        summary="at random for --minutes at --rate: workers killed, stopped, paused, blocked, joining, with wrong "
+        "clocks; Redis killed, stalled, full, without its tail, by another password, with a foreign value, scripts "
+        "flushed, its link bad, its master lost to Sentinel's replica; the exchange and its network misbehaving, "
+        "without names, without a certificate; schedulers killed. Not in it: a cluster",
         play=storm.play,
         timing=DOUBTFUL,
         workers=4,

@@ -7,18 +7,48 @@ import time
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import msgspec
+
 from common.failpoints import POINTS, Arm
 from scripts.harness.chaos.judging import Fault
 from scripts.harness.chaos.matrix import ACCOUNTS
 from scripts.harness.chaos.stage import Stage
+from scripts.harness.chaos.terms import QUICK
 from scripts.harness.chaos.wakers import STAND_STILL_SECONDS, Wakers
 
 EXCHANGE_TROUBLE: Final = ("drop_after", "error_after", "error_before", "cut_body", "reset_before")
 TROUBLE_SHARE: Final = 0.03
 RELEASES: Final = 3
-MARKET_MOVES: Final = 8
-RARE: Final = ("reap.done",)
-"""Points that a process reaches seldom: struck the first time."""
+MARKET_MOVES: Final = 4
+RARE: Final = (
+    "reap.",
+    "release.",
+    "sync.",
+    "stuck.",
+    "reconcile.",
+    "external.",
+    "positions.",
+    "standing.",
+    "recall.",
+)
+"""How the names of points begin that a process reaches seldom: struck the first time."""
+TIMING: Final = msgspec.structs.replace(QUICK, stuck_seconds=5, user_streams=False)
+"""Without user streams, or the scheduler would find nothing to do: they tell of everything before."""
+ALONE: Final = msgspec.structs.replace(QUICK, user_streams=False)
+"""While a user stream is down the sync asks more often, and a stream asks itself what it missed."""
+STRUCK_BY_TESTS: Final = {
+    "archive": "tests/workers/test_archiver.py",
+    "stream": "tests/workers/user_stream/test_deaths.py",
+    "standing": "tests/workers/test_degraded.py",
+    "reconcile": "tests/workers/reconcile/test_start.py",
+    "positions": "tests/workers/positions/test_deaths.py",
+    "account": "tests/workers/test_cancel_account.py",
+    "withdraw": "tests/workers/test_deaths_in_lanes.py",
+    "give_way": "tests/workers/test_deaths_in_lanes.py",
+    "batch": "tests/workers/test_deaths_in_lanes.py",
+    "forgotten": "tests/workers/test_rules_forgotten.py",
+}
+"""Kinds of work that no scenario does, or not surely, and the tests that kill at each of their points."""
 
 
 def play_process_points(stage: Stage) -> None:
@@ -42,14 +72,13 @@ def _arm(stage: Stage, action: Literal["kill", "stop"]) -> list[str]:
     for fault in EXCHANGE_TROUBLE:
         stage.exchange_fault(route="/order$", fault=fault, probability=TROUBLE_SHARE / len(EXCHANGE_TROUBLE))
     points = [name for name, point in POINTS.items() if "process" in point.drives]
-    seldom = (*RARE, *(name for name in points if name.startswith(("release", "sync"))))
     stage.arms += [
         Arm(
             point=name,
             action=action,
             token=name,
             times=2,
-            at=1 if name in seldom else stage.random.randint(1, 4),
+            at=1 if name.startswith(RARE) else stage.random.randint(1, 4),
         )
         for name in points
     ]
@@ -73,7 +102,7 @@ def _live_through(stage: Stage) -> None:
     stage.drain()
     for _ in range(MARKET_MOVES):
         stage.move_market()
-    stage.settle()
+        stage.settle()
     scheduler.stop()
 
 
@@ -95,8 +124,9 @@ LISTING: Final = "^GET /fapi/v1/openOrders$"
 def play_schedulers(stage: Stage) -> None:
     """Several schedulers, one of them killed and another started: each account's open orders are asked for once in each
     period, as the exchange counts."""
-    stage.exchange_fault(route=LISTING, fault="delay_reply", delay_ms=0)
     stage.open_house()
+    stage.wait_for(lambda: not stage.client.exists(stage.keys().standings), 30, "the accounts did not open")
+    stage.exchange_fault(route=LISTING, fault="delay_reply", delay_ms=0)
     schedulers = [stage.start_scheduler(number + 1) for number in range(SCHEDULERS)]
     started_at = time.monotonic()
     stage.submitter.begin(stage.plan())

@@ -29,9 +29,7 @@ from scripts.harness.chaos.terms import QUICK, Timing
 CREW: Final = 6
 """Workers for `binance`, each with one lane: so that only the intent in question dies with its worker."""
 SPOT_CREW: Final = 2
-TIMING: Final[Timing] = msgspec.structs.replace(
-    QUICK, lanes=1, in_flight=1, lease_ms=600, heartbeat_ms=150, every_rule=True
-)
+TIMING: Final[Timing] = msgspec.structs.replace(QUICK, lanes=1, in_flight=1, lease_ms=600, heartbeat_ms=150)
 
 
 class DeathMatrix:

@@ -28,19 +28,19 @@ def play(stage: Stage) -> None:
     stage.open_house()
     stage.submitter.begin(stage.plan())
     stage.after(0.25)
-    _fill(stage, server)
+    fill_disk(stage, server)
     time.sleep(FULL_SECONDS)
-    _free(server)
+    free_disk(server)
     stage.wait_for(lambda: RECOVERED in _log(server), 30, "Redis did not find the room it has again")
     stage.after(0.6)
-    _fill(stage, server)
+    fill_disk(stage, server)
     time.sleep(FULL_SECONDS / 2)
     stage.fault("SIGKILL of Redis while its disk is full")
     server.kill()
     resend_what_is_gone(stage, "were never written to the full disk")
 
 
-def _fill(stage: Stage, server: EmbeddedRedis) -> None:
+def fill_disk(stage: Stage, server: EmbeddedRedis) -> None:
     """From now on its file can't grow; return when it has noticed."""
     seen = _failures(server)
     size = append_only_file(server.data_dir).stat().st_size
@@ -56,7 +56,8 @@ def _fill(stage: Stage, server: EmbeddedRedis) -> None:
         stage.wait_for(lambda: _failures(server), 5, "Redis' log says nothing of a write that failed")
 
 
-def _free(server: EmbeddedRedis) -> None:
+def free_disk(server: EmbeddedRedis) -> None:
+    """There is room again."""
     _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
 

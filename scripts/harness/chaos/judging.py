@@ -163,6 +163,16 @@ def _entry_in(waiting: bytes) -> str:
     return f"{text[1 : 1 + length]}-{text[2 + length :]}"
 
 
+def worth_telling(ruling: Ruling, most: int) -> list[str]:
+    """The first `most` intents whose outcome is wrong, each followed by the one that it was merged into."""
+    told: list[str] = []
+    for name in ruling.wrong[:most]:
+        order = ruling.journal.orders.get(name)
+        survivor = order.merged_into.client_order_id if order and order.merged_into else name
+        told += [one for one in dict.fromkeys((name, survivor)) if one not in told]
+    return told
+
+
 def story(
     client: redis.Redis, ruling: Ruling, name: str, faults: Sequence[Fault], appended: Sequence[Appended]
 ) -> list[str]:
@@ -186,13 +196,16 @@ def story(
     for one in ruling.arrived:
         if one.client_order_id == name:
             executed = "executed" if one.executed else f"refused ({one.code} {one.message})"
-            lines.append((one.at_us // 1000, f"exchange: {one.kind} #{one.sequence} {executed}"))
+            what = f"{one.kind} #{one.sequence} of {one.quantity or 'no amount'}"
+            lines.append((one.at_us // 1000, f"exchange: {what} {executed}"))
     if lines:
         first, last = min(lines)[0] - AROUND_MS, max(lines)[0] + AROUND_MS
         lines += [(one.at_ms, f"fault: {one.what}") for one in faults if first <= one.at_ms <= last]
     order = ruling.journal.orders.get(name)
     head = [
-        f"record: {order.status} version {order.version}, intent {order.intent}" if order else "no record"
+        f"record: {order.status} version {order.version}, {order.filled} filled, intent {order.intent}"
+        if order
+        else "no record"
     ]
     return head + [f"{at_ms} {text}" for at_ms, text in sorted(lines)]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import redis
+from msgspec import Struct
 
 from common.redis_cluster_server import EmbeddedCluster
 from common.redis_server import EmbeddedRedis
@@ -40,20 +41,31 @@ def link(client: redis.Redis) -> str:
     return str(state.get("master_link_status"))
 
 
-def lose_master(
+class Loss(Struct, frozen=True):
+    """What became of a lost master: after how long there was a successor, and how many of the answered entries that one
+    lacked; `again`: those that were submitted anew."""
+
+    seconds: float
+    answered: int
+    gone: int
+    again: int
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.seconds:.1f} s; {self.gone} of {self.answered} answered entries never reached it; "
+            f"their producer sent {self.again} of them again with the same ids, the rest were no intents"
+        )
+
+
+def promote(
     stage: Stage,
     master: EmbeddedRedis,
     what: str,
     wait_for_successor: Callable[[], None],
     successor: EmbeddedRedis | EmbeddedCluster,
-    scheduler: Process,
-) -> str:
-    """Kill the master a second after its replica was locked out, and play the scene to its end: producers repeat what
-    the successor lacks, the old master comes back on its own file, the scheduler is stopped.
-
-    Returns:
-        What there is to note: after how long there was a successor, and what it lacked.
-    """
+) -> Loss:
+    """Kill the master a second after its replica was locked out, and wait for the successor; producers repeat what that
+    one lacks."""
     time.sleep(MISSED_SECONDS)
     stage.fault(f"SIGKILL of the master{what}")
     killed_at = time.monotonic()
@@ -64,7 +76,23 @@ def lose_master(
     seconds = time.monotonic() - killed_at
     known = known_to(successor, before)
     gone = [one for one in before if (one.exchange, one.entry) not in known]
-    again = stage.resend(gone)
+    return Loss(seconds, len(before), len(gone), stage.resend(gone))
+
+
+def lose_master(
+    stage: Stage,
+    master: EmbeddedRedis,
+    what: str,
+    wait_for_successor: Callable[[], None],
+    successor: EmbeddedRedis | EmbeddedCluster,
+    scheduler: Process,
+) -> str:
+    """`promote`, and play the scene to its end: the old master comes back on its own file, the scheduler is stopped.
+
+    Returns:
+        What there is to note: after how long there was a successor, and what it lacked.
+    """
+    loss = promote(stage, master, what, wait_for_successor, successor)
     stage.fault("the old master comes back")
     master.restart()
     stage.drain()
@@ -72,7 +100,4 @@ def lose_master(
     stage.settle()
     scheduler.stop()
     stage.pool.processes.pop(scheduler.name)
-    return (
-        f"after {seconds:.1f} s; {len(gone)} of {len(before)} answered entries never reached it; "
-        f"their producer sent {again} of them again with the same ids, the rest were no intents"
-    )
+    return str(loss)

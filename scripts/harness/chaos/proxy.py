@@ -13,7 +13,9 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, Self
 
 from msgspec import Struct
@@ -43,21 +45,32 @@ class Mood(Struct, frozen=True, kw_only=True):
 
 
 CALM: Final = Mood()
+NOTHING_ELSE: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
 class Proxy:
     """Forwards connections on 127.0.0.1 to a port of the same machine. `mood` may be set at any time.
 
-    `tls`: speaks TLS with its clients and plain TCP with the server.
+    `tls`: speaks TLS with its clients and plain TCP with the server. `says_instead`: what replies say in the place of
+    what the server said, as many bytes.
     """
 
-    def __init__(self, name: str, server_port: int, seed: int, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        server_port: int,
+        seed: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        says_instead: Mapping[bytes, bytes] = NOTHING_ELSE,
+    ) -> None:
         self.name = name
         self.mood = CALM
         self.faults: list[Fault] = []
         self._server_port = server_port
         self._seed = seed
         self._tls = tls
+        self._says_instead = says_instead
         self._connections = 0
         self._open: set[asyncio.StreamWriter] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -133,7 +146,7 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the proxy closes: who serves has nothing to do after that
             pass
         finally:
             for one in (writer, outward):
@@ -163,6 +176,8 @@ class Proxy:
         with suppress(OSError):
             while chunk := await reader.read(READ_BYTES):
                 mood = self.mood
+                for said, instead in self._says_instead.items():
+                    chunk = chunk.replace(said, instead)
                 await _late(mood, chance)
                 draw = chance.random()
                 if draw < mood.drop_reply:

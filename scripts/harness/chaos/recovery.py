@@ -13,7 +13,7 @@ from msgspec import Struct
 from common.failpoints import Arm
 from orderlane.intents import Intent, OrderType, PlaceOrder, Side, TimeInForce
 from scripts.harness.chaos.fleet import Worker
-from scripts.harness.chaos.judging import Ruling
+from scripts.harness.chaos.judging import Fault, Ruling
 from scripts.harness.chaos.matrix import ACCOUNTS, NOTIONAL, plain
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.producer import COINS
@@ -22,7 +22,7 @@ from scripts.harness.verdict import percentile
 PER_LANE: Final = 6
 REPLY_DELAY_MS: Final = 60
 UNDER_WAY_SECONDS: Final = 0.15
-STALLS: Final = 4
+STALLS: Final = ("place.begun", "record.before", "heartbeat.before", "take.answered")
 STALL_SECONDS: Final = 1.0
 
 
@@ -128,26 +128,27 @@ def _say(stage: Stage, what: str, ends: Sequence[Ended], ruling: Ruling) -> list
 
 
 def _stall(stage: Stage, rounds: Bursts) -> None:
-    """Block loops for a second at different points: nobody may lose its lease over it."""
-    points = ("place.begun", "record.before", "heartbeat.before", "take.answered")
-    stage.arms += [
-        Arm(point=point, action="block", token=f"stall-{number}", at=2 + number, seconds=STALL_SECONDS)
-        for number, point in enumerate(points[:STALLS])
-    ]
+    """Block loops for a second, each worker's once and at a point of its own: nobody may lose its lease over it."""
     stage.fleet.stop_all()
     stage.fleet.replacing = True
-    for _ in range(stage.options.workers):
+    for number, point in enumerate(STALLS):
+        stall = Arm(
+            point=point, action="block", token=f"stall-{number}", at=2 + number, seconds=STALL_SECONDS
+        )
+        stage.arms[:] = [stall]
         stage.fleet.start("binance")
-    stage.wait_for(
-        lambda: len(stage.joined("binance")) >= stage.options.workers, 30, "the workers did not join"
-    )
+    stage.arms.clear()
+    stage.wait_for(lambda: len(stage.joined("binance")) >= len(STALLS), 30, "the workers did not join")
     before = set(stage.joined("binance"))
     rounds.submit()
     stage.drain()
     time.sleep(STALL_SECONDS)
     lost = before - set(stage.joined("binance"))
-    stalls = len(stage.tokens_struck())
-    stage.notes.append(f"{stalls} loops stalled for {STALL_SECONDS:g} s: {len(lost)} leases lost over it")
+    stalls = stage.tokens_struck().values()
+    stage.faults += [Fault(one.at_ms, f"{one.pid} stalled at {one.point}") for one in stalls]
+    stage.notes.append(
+        f"{len(stalls)} loops stalled for {STALL_SECONDS:g} s: {len(lost)} leases lost over it"
+    )
     stage.findings += [
         f"false takeover: {one} lost its lease over a stall of {STALL_SECONDS:g} s" for one in lost
     ]

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import redis
 
+from common.failpoints import POINTS, Arm
 from common.redis_cluster_server import EmbeddedCluster
 from common.redis_server import EmbeddedRedis
 from orderlane.connection import connect
 from orderlane.keys import Keys
-from scripts.harness.chaos.judging import EXCHANGES, POOL
+from scripts.harness.chaos.judging import EXCHANGES, POOL, Fault
 from scripts.harness.chaos.proxy import CALM, Mood
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.evidence import read_journal, stream
@@ -40,7 +41,9 @@ def command(client: redis.Redis, *words: str) -> None:
 
 
 def play_kill(stage: Stage) -> None:
-    """SIGKILL Redis and start it again on its append-only file, several times under load."""
+    """SIGKILL Redis and start it again on its append-only file, several times under load; SIGKILL of workers while they
+    ask for what it may have forgotten."""
+    kill_who_asks(stage)
     stage.open_house()
     stage.submitter.begin(stage.plan())
     for number in range(KILLS):
@@ -50,10 +53,13 @@ def play_kill(stage: Stage) -> None:
         time.sleep(stage.random.uniform(0.1, 1.5))
         stage.pool.redis.restart()
     stage.drain()
+    tell_who_died_asking(stage)
 
 
 def play_tail_lost(stage: Stage) -> None:
-    """SIGKILL Redis, cut the end off its append-only file, start it again; the producer repeats what is gone."""
+    """SIGKILL Redis, cut the end off its append-only file, start it again; the producer repeats what is gone, and
+    workers get SIGKILL while they ask for it."""
+    kill_who_asks(stage)
     stage.open_house()
     stage.submitter.begin(stage.plan())
     stage.after(0.6)
@@ -66,6 +72,23 @@ def play_tail_lost(stage: Stage) -> None:
     os.truncate(file, max(0, size - lost_bytes))
     stage.fault(f"the last {lost_bytes} of {size} bytes of the append-only file are gone")
     resend_what_is_gone(stage, "were gone with the tail")
+    tell_who_died_asking(stage)
+
+
+def kill_who_asks(stage: Stage) -> None:
+    """Arm the points of asking for what Redis may have forgotten: whoever comes to one first dies there."""
+    stage.arms += [
+        Arm(point=name, action="kill", token=name)
+        for name, point in POINTS.items()
+        if "forgotten" in point.drives
+    ]
+
+
+def tell_who_died_asking(stage: Stage) -> None:
+    """Write these deaths down."""
+    struck = stage.tokens_struck().values()
+    stage.faults += [Fault(one.at_ms, f"SIGKILL of {one.pid} at {one.point}") for one in struck]
+    stage.notes.append(f"SIGKILL of workers at {', '.join(one.point for one in struck) or 'no point'}")
 
 
 def resend_what_is_gone(stage: Stage, how: str) -> None:

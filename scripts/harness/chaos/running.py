@@ -12,7 +12,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from scripts.harness.chaos.catalogue import SCENARIOS, Scenario
-from scripts.harness.chaos.judging import MOST_STORIES, Ruling, rule, story
+from scripts.harness.chaos.judging import MOST_STORIES, Ruling, rule, story, worth_telling
 from scripts.harness.chaos.stage import Stage
 from scripts.harness.chaos.terms import Options
 from scripts.harness.processes import PoolFailed
@@ -96,7 +96,7 @@ def _show(stage: Stage, scenario: Scenario, ruling: Ruling, outcome: Outcome, co
         console.print(f"  {note}", highlight=False)
     for finding in (*stage.findings, *ruling.findings)[:MOST_FINDINGS]:
         console.print(f"  {finding}", style="red", markup=False, highlight=False)
-    for name in ruling.wrong[:MOST_STORIES]:
+    for name in worth_telling(ruling, MOST_STORIES):
         console.print(f"  the story of {name}:", style="bold")
         for line in story(stage.client, ruling, name, stage.faults, stage.submitter.appended):
             console.print(f"    {line}", markup=False, highlight=False)

@@ -180,11 +180,11 @@ class Stage:
         found: Any = self.client.zrangebyscore(key, from_score, "+inf")
         return list(found)
 
-    def start_scheduler(self, number: int = 1) -> Process:
+    def start_scheduler(self, number: int = 1, **environment: str) -> Process:
         """Start a scheduler in the workers' own world, failpoints included; killed, it starts again."""
         return self.pool.start(
             f"scheduler.{number}", "scripts.harness.keep_running", "--", sys.executable, "-m", "workers.scheduler",
-            environment=self._environment(),
+            environment={**self._environment(), **environment},
         )  # fmt: skip
 
     def prices(self, coins: Iterable[str] = tuple(COINS)) -> dict[str, Decimal]:
@@ -315,7 +315,8 @@ class Stage:
         deadline = time.monotonic() + self.timing.lease_ms * IDLE_LEASES / 1000 + 1
         while True:
             for exchange in EXCHANGES:
-                names = [*lane_keys(self.keys(exchange)), self.keys(exchange).news]
+                keys = self.keys(exchange)
+                names = [*lane_keys(keys), keys.unseen, keys.notes]
                 sweep(load_script("sweep").source, len(names), *names, "workers", "", "100")
             left = sum(int(self.client.zcard(self.keys(exchange).workers)) for exchange in EXCHANGES)
             if not left or time.monotonic() > deadline:

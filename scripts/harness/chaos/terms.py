@@ -31,11 +31,13 @@ class Timing(Struct, frozen=True, kw_only=True):
     in_flight: int = 64
     max_deaths: int = 100
     restart_doubt_seconds: int = 5
-    every_rule: bool = False
-    """Whether all of the lane rules are on that merge, edit and replace, those too that are off by default."""
+    stuck_seconds: int = 0
+    """After how long an order counts as stuck; it is then asked for after a second, two, four and so on. 0: as by
+    default."""
+    user_streams: bool = True
 
 
-RULES_OFF_BY_DEFAULT: Final = ("edit_waiting", "replace_waiting", "merge_closes", "merge_amends")
+STUCK_AFTER: Final = ("unacknowledged_seconds", "cancel_seconds", "absent_seconds", "unknown_seconds")
 QUICK: Final = Timing()
 DEFAULT: Final = Timing(
     lease_ms=2_000,
@@ -101,13 +103,14 @@ def configuration(timing: Timing) -> str:
             "receive_window_ms": timing.receive_window_ms,
             "request_timeout_ms": timing.request_timeout_ms,
             "limits": {name: NO_LIMIT[name] for name in limits},
-            "lane_rules": dict.fromkeys(RULES_OFF_BY_DEFAULT, timing.every_rule),
+            "user_stream": {"enabled": timing.user_streams},
             "worker": worker,
         }
 
+    stuck = dict.fromkeys(STUCK_AFTER, timing.stuck_seconds) | {"ask_first_seconds": 1}
     settings = {
         "pool": POOL,
-        "scheduler": {"sync_period_seconds": 5},
+        "scheduler": {"sync_period_seconds": 5, "stuck": stuck if timing.stuck_seconds else {}},
         "exchanges": {
             "binance": exchange("binanceusdm", ("weight_1m", "orders_10s", "orders_1m")),
             "binance-spot": exchange("binance", ("weight_1m", "orders_10s")),

@@ -25,7 +25,6 @@ TIMING: Final[Timing] = msgspec.structs.replace(
     heartbeat_ms=150,
     receive_window_ms=1_000,
     request_timeout_ms=600,
-    every_rule=True,
 )
 STAND_STILL_BRIEFLY_SECONDS: Final = 0.8
 """Longer than the lease and shorter than the receive window: its successor has the lane, and the exchange may still

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +84,10 @@ def has_lease() -> None:
     """It lives."""
 
 
+def now_ms() -> int:
+    return 5_000
+
+
 async def verdicts(places: Coalescing, *requests: OrderRequest) -> list[str]:
     outcomes = await asyncio.gather(
         *(places.place(one, 1_000 - number) for number, one in enumerate(requests)), return_exceptions=True
@@ -93,28 +97,28 @@ async def verdicts(places: Coalescing, *requests: OrderRequest) -> list[str]:
 
 async def test_orders_of_one_moment_share_a_request_stamped_with_the_earliest_of_their_times() -> None:
     exchange = Recorder()
-    places = Coalescing(exchange, 5, affordable, has_lease)
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
     assert await verdicts(places, *map(request, range(3))) == ["OrderReport"] * 3
     assert (exchange.asked, exchange.stamps) == ([["id-0", "id-1", "id-2"]], [998])
 
 
 async def test_a_place_that_is_alone_goes_alone_and_at_once() -> None:
     exchange = Recorder()
-    places = Coalescing(exchange, 5, unaffordable, has_lease)
+    places = Coalescing(exchange, 5, unaffordable, has_lease, now_ms)
     assert await verdicts(places, request(0)) == ["OrderReport"]
     assert exchange.asked == [["id-0"]]
 
 
 async def test_no_request_holds_more_than_was_allowed_nor_orders_of_two_accounts() -> None:
     exchange = Recorder()
-    places = Coalescing(exchange, 2, affordable, has_lease)
+    places = Coalescing(exchange, 2, affordable, has_lease, now_ms)
     await verdicts(places, request(0), request(1, "alt"), request(2), request(3), request(4, "alt"))
     assert sorted(exchange.asked) == [["id-0", "id-2"], ["id-1", "id-4"], ["id-3"]]
 
 
 async def test_what_the_venue_takes_in_no_batch_goes_by_itself() -> None:
     exchange = Recorder()
-    places = Coalescing(exchange, 5, affordable, has_lease)
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
     stop = request(1, type=OrderType.STOP_MARKET, trigger_price=Decimal(1))
     await verdicts(places, request(0), stop, request(2))
     assert sorted(exchange.asked) == [["id-0", "id-2"], ["id-1"]]
@@ -123,21 +127,21 @@ async def test_what_the_venue_takes_in_no_batch_goes_by_itself() -> None:
 async def test_one_bad_order_does_not_spoil_the_others() -> None:
     exchange = Recorder()
     exchange.refused = {"id-1"}
-    places = Coalescing(exchange, 5, affordable, has_lease)
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
     assert await verdicts(places, *map(request, range(3))) == ["OrderReport", "refused", "OrderReport"]
 
 
 async def test_a_batch_that_got_no_answer_leaves_each_of_its_orders_unknown() -> None:
     exchange = Recorder()
     exchange.fails = ExchangeFailure(Outcome.UNKNOWN, "timeout", "no answer")
-    places = Coalescing(exchange, 5, affordable, has_lease)
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
     assert await verdicts(places, *map(request, range(3))) == ["unknown"] * 3
 
 
 async def test_where_a_batch_cannot_be_paid_for_its_orders_go_one_by_one() -> None:
     exchange = Recorder()
     exchange.refused = {"id-1"}
-    places = Coalescing(exchange, 5, unaffordable, has_lease)
+    places = Coalescing(exchange, 5, unaffordable, has_lease, now_ms)
     assert await verdicts(places, *map(request, range(3))) == ["OrderReport", "refused", "OrderReport"]
     assert exchange.asked == [["id-0"], ["id-1"], ["id-2"]]
 
@@ -150,14 +154,40 @@ async def test_nothing_leaves_once_the_lease_is_lost() -> None:
         raise Lost
 
     exchange = Recorder()
-    places = Coalescing(exchange, 5, affordable, lost)
+    places = Coalescing(exchange, 5, affordable, lost, now_ms)
     assert await verdicts(places, request(0), request(1)) == ["Lost", "Lost"]
+    assert exchange.asked == []
+
+
+@pytest.mark.parametrize("pays", [affordable, unaffordable])
+async def test_what_became_too_late_while_a_batch_was_paid_for_is_not_sent(
+    pays: Callable[[str, str], Awaitable[bool]],
+) -> None:
+    clock = 5_000
+
+    async def slowly(account: str, symbol: str) -> bool:
+        nonlocal clock
+        clock = 5_002
+        return await pays(account, symbol)
+
+    exchange = Recorder()
+    places = Coalescing(exchange, 5, slowly, has_lease, lambda: clock)
+    late, in_time = request(0, expires_at=5_001), request(1, expires_at=5_002)
+    assert await verdicts(places, late, in_time, request(2)) == ["not_sent", "OrderReport", "OrderReport"]
+    assert sorted(one for asked in exchange.asked for one in asked) == ["id-1", "id-2"]
+
+
+async def test_nothing_is_sent_where_all_of_a_batch_became_too_late() -> None:
+    exchange = Recorder()
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
+    late = [request(number, expires_at=4_999) for number in range(2)]
+    assert await verdicts(places, *late) == ["not_sent", "not_sent"]
     assert exchange.asked == []
 
 
 async def test_a_place_given_up_before_its_batch_leaves_is_not_in_it() -> None:
     exchange = Recorder()
-    places = Coalescing(exchange, 5, affordable, has_lease)
+    places = Coalescing(exchange, 5, affordable, has_lease, now_ms)
     tasks = [asyncio.create_task(places.place(request(number), 1_000)) for number in range(3)]
     await asyncio.sleep(0)
     tasks[1].cancel()

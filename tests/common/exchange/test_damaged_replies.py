@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.exchange.base import ExchangeFailure, OrderReport, Outcome
@@ -51,6 +52,8 @@ async def told(case: Case, exchange: CcxtExchange) -> Any:
 def comparable(answer: Any) -> Any:
     if isinstance(answer, ExchangeFailure):
         return Refusal(answer.outcome, answer.code)
+    if isinstance(answer, OrderReport):
+        return msgspec.structs.replace(answer, terms=None)
     return [comparable(one) for one in answer] if isinstance(answer, list) else answer
 
 

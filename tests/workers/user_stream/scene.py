@@ -17,8 +17,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from common.exchange.base import Exchange, OrderRequest
 from orderlane.events import EventName
-from orderlane.intents import PlaceOrder
+from orderlane.identity import external_intent_id
+from orderlane.intents import OrderType, PlaceOrder, Side
 from orderlane.orders import OrderStatus
 from tests.paper_process import ROOT, PaperProcess
 from tests.workers.pool_fixture import CONFIG, STATUSES, Pool
@@ -42,6 +44,8 @@ class Trade:
         self.pool = pool
         self.product = product
         self.intents: list[PlaceOrder] = []
+        self.by_hand: dict[str, str] = {}
+        """Client order ids of what somebody else placed, by the intent id that its record has."""
 
     async def go_on(self, seconds: float, trouble: Callable[[int], object] = lambda step: None) -> None:
         """Trade for so long; `trouble` is told the number of each step, some four a second."""
@@ -70,6 +74,19 @@ class Trade:
         except OSError:
             return  # it is being restarted
 
+    async def place_by_hand(self, exchange: Exchange, *, rests: bool) -> None:
+        """Place an order past the pool, as a person would; it is compared, too."""
+        name = f"web_{len(self.by_hand)}"
+        request = OrderRequest(
+            account="main", symbol=self.product.symbol, side=Side.BUY, amount=Decimal("0.03"),
+            type=OrderType.LIMIT if rests else OrderType.MARKET, price=Decimal(59_000) if rests else None,
+            client_order_id=name,
+        )  # fmt: skip
+        report = await exchange.place(request, exchange.now_ms())
+        intent = self.product.order(external_intent_id(self.product.symbol, report.exchange_order_id))
+        self.by_hand[intent.id] = name
+        self.intents.append(intent)
+
     async def agreement(self, name: str) -> float:
         """Wait until journal and books agree, order by order, fill by fill, fee by fee; how long that took, printed."""
         began_at = time.monotonic()
@@ -97,7 +114,7 @@ class Trade:
         found: list[str] = []
         for intent in self.intents:
             identifier = self.pool.client_order_id(intent)
-            order = booked.get(identifier)
+            order = booked.get(self.by_hand.get(intent.id, identifier))
             if order is None:
                 record = self.pool.record(intent)
                 if record is None or record.status not in (OrderStatus.FAILED, OrderStatus.CANCELED):

@@ -5,6 +5,7 @@ Real workers, a real Redis, a real paper exchange over real sockets. How long ag
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ import pytest
 
 from tests.paper_process import PaperProcess, start
 from tests.workers.pool_fixture import Pool
-from tests.workers.products import VENUES, Product
+from tests.workers.products import USDM, VENUES, Product
+from tests.workers.user_stream.meddling import meddling
 from tests.workers.user_stream.scene import (
     OPTIONS,
     STREAMING,
@@ -26,6 +28,7 @@ from tests.workers.user_stream.scene import (
     stream_of,
     worker_process,
 )
+from workers.user_stream import service
 
 TROUBLE_SECONDS: Final = 4.0
 ORDERS: Final = "^STREAM (executionReport|ORDER_TRADE_UPDATE)$"
@@ -88,6 +91,49 @@ async def test_the_journal_ends_as_the_books(
 
 
 @pytest.mark.parametrize("product", VENUES)
+async def test_orders_placed_and_cancelled_behind_our_back_end_in_the_journal_as_in_the_books(
+    pool: Pool, product: Product
+) -> None:
+    """Some of it is told by the stream, some found in the list after it was cut."""
+    pool.config = STREAMING.replace("limits_reserve: 0", "limits_reserve: 0\n    external_orders: adopt")
+    market_at_sixty_thousand(pool.paper, product)
+    loop = asyncio.get_running_loop()
+    async with pool.working(product) as worker:
+        await live(pool, product)
+        trade, exchange = Trade(pool, product), worker.exchange
+
+        async def meddle(step: int) -> None:
+            if step % 4 == 3:
+                await exchange.cancel_all("main", product.symbol, exchange.now_ms())
+            else:
+                await trade.place_by_hand(exchange, rests=step % 2 == 0)
+
+        def trouble(step: int) -> None:
+            asyncio.run_coroutine_threadsafe(meddle(step), loop).result(TROUBLE_SECONDS * 5)
+            cut(pool.paper)(step)
+
+        await trade.go_on(TROUBLE_SECONDS, trouble)
+        trade.step(0)
+        await trade.agreement("behind our back")
+        assert trade.by_hand
+
+
+@pytest.mark.parametrize("product", VENUES)
+async def test_what_a_proxy_delays_repeats_and_reorders_ends_in_the_journal_as_in_the_books(
+    pool: Pool, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market_at_sixty_thousand(pool.paper, product)
+    async with meddling(pool.paper.url, seed=6) as proxy:
+        monkeypatch.setattr(pool, "exchange_url", proxy.url)
+        async with pool.working(product):
+            await live(pool, product)
+            trade = Trade(pool, product)
+            await trade.go_on(TROUBLE_SECONDS / 2)
+            await trade.agreement(f"by a proxy ({dict(proxy.meddled)})")
+    assert min(proxy.meddled["delayed"], proxy.meddled["repeated"]) > 0
+
+
+@pytest.mark.parametrize("product", VENUES)
 async def test_without_trouble_every_fill_is_in_the_journal_with_its_fee(
     pool: Pool, product: Product
 ) -> None:
@@ -115,6 +161,16 @@ async def test_a_killed_holder_is_followed_by_another_that_finds_what_was_missed
         await trade.go_on(0.5)
         await trade.agreement("holder killed")
         assert await live(pool, product, but=first) != first
+
+
+async def test_that_a_stream_has_no_gap_any_more_is_noted_at_once(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the next renewal: accounts that are closed wait for it."""
+    monkeypatch.setattr(service, "RENEWALS", 1)
+    pool.config = pool.config.replace("user_stream: {lease_ms: 1000", "user_stream: {lease_ms: 60000")
+    async with pool.working(USDM):
+        await live(pool, USDM)
 
 
 @pytest.mark.parametrize("product", VENUES)

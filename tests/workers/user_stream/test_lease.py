@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.exact import plain
 from common.exchange.base import OrderReport, StreamUpdate, TradeReport
 from common.journal import Journal, Written
 from common.redis import ScriptRunner
@@ -18,12 +19,13 @@ from orderlane.connection import connect_async
 from orderlane.events import EventName, decode_event
 from orderlane.intents import OrderType, PlaceOrder, Side
 from orderlane.keys import KNOWN, Keys
-from orderlane.orders import Order, OrderStatus, Times
+from orderlane.orders import Absorbed, IntentReference, Order, OrderStatus, Times
 from workers.user_stream.applying import Applied, Applier, News
 from workers.user_stream.lease import LIVE, StreamLease, StreamLost
 
 KEYS = Keys("binance")
 ID = "a" * 25
+PART = "b" * 25
 DAY_MS = 86_400_000
 
 
@@ -216,6 +218,34 @@ async def test_fees_of_a_filled_order_follow_its_fills_without_another_order_eve
     after = await scene.read()
     assert (after.fees, after.version) == ({"USDT": Decimal("0.1")}, order.version + 1)
     assert await scene.redis.xlen(KEYS.events) == events + 1
+
+
+async def test_an_intent_that_is_part_of_the_order_has_its_share_of_what_fills_tell(scene: Scene) -> None:
+    """Its amount, the average and its part of the fees, whichever step of a fill brings them."""
+    lease = scene.lease("one")
+    await lease.take()
+    survivor = await scene.record(status=OrderStatus.FILLED, filled=Decimal(3))
+    whole = survivor.intent
+    assert isinstance(whole, PlaceOrder)
+    absorbed = msgspec.structs.replace(
+        survivor, client_order_id=PART, intent=msgspec.structs.replace(whole, id="part", amount=Decimal(1)),
+        entry="1-2", status=OrderStatus.MERGED, merged_into=IntentReference("one", ID), version=0,
+        exchange_order_id="", filled=Decimal(0),
+    )  # fmt: skip
+    assert isinstance(await scene.journal.write(absorbed, None), Written)
+    merged = msgspec.structs.replace(
+        survivor,
+        intent=msgspec.structs.replace(whole, amount=Decimal(2)),
+        edited=whole,
+        absorbed=(Absorbed("part", PART, Decimal(1)),),
+    )
+    assert isinstance(await scene.journal.write(merged, survivor), Written)
+    await scene.applier(lease).apply(ID, News([], [trade(1, 1, 90), trade(2, 2, 120)]))
+    record = await scene.journal.read(PART)
+    assert record is not None
+    assert (record.filled, record.average) == (Decimal(1), Decimal(110))
+    order = await scene.read()
+    assert record.fees == {name: plain(fee / 3) for name, fee in order.fees.items()} != {}
 
 
 async def test_two_at_once_count_each_fill_once(redis_url: str, scene: Scene) -> None:
