@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from workers.life import cancel_all
 
 log: Final = logging.getLogger("orderlane.worker")
 
 START_OVER_SECONDS: Final = 1.0
+
+Result = TypeVar("Result")
 
 
 async def kept_going(part: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -25,3 +29,13 @@ async def kept_going(part: str, work: Callable[[], Awaitable[None]]) -> None:
         else:
             return
         await asyncio.sleep(START_OVER_SECONDS)
+
+
+async def together(*works: Coroutine[Any, Any, Result]) -> list[Result]:
+    """The results of works that go on side by side. None outlives this: where one fails, or this is cancelled, the
+    others are ended first (`asyncio.gather` would leave them to go on)."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await cancel_all(tasks)

@@ -49,7 +49,7 @@ from orderlane.connection import connect_async
 from orderlane.intents import DEFAULT_PRIORITY
 from orderlane.keys import Keys, exchanges_key
 from orderlane.published_limits import LIMITS_FIELD
-from workers.background import kept_going
+from workers.background import kept_going, together
 from workers.desk import Desk, LanePolicy, log
 from workers.health import Health
 from workers.life import LONGEST_SLEEP_MS, Life, cancel_all
@@ -141,7 +141,7 @@ class ExchangeWorker:
 
     async def _start(self) -> bool:
         """Reach Redis and the exchange, both at once, and have the market rules; False when stopped meanwhile."""
-        reached = await asyncio.gather(
+        reached = await together(
             self._until_done("Redis", self._register),
             self._until_done("the exchange", self.exchange.sync_clock),
         )

@@ -16,6 +16,7 @@ from common.exchange.base import Exchange, ExchangeFailure, Outcome
 from common.journal import Journal
 from common.redis import ScriptRunner
 from orderlane.keys import Keys
+from workers.background import together
 from workers.desk import Throttle
 from workers.external import Strangers
 from workers.user_stream.applying import Applier
@@ -77,7 +78,7 @@ class UserStreams:
         """Hold what streams nobody else holds, until cancelled; then give them up."""
         if not (self._section.enabled and self._exchange.streams_orders):
             return
-        await asyncio.gather(*(self._serve(account) for account in self._accounts))
+        await together(*(self._serve(account) for account in self._accounts))
 
     async def _serve(self, account: str) -> None:
         while True:
