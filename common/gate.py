@@ -25,6 +25,8 @@ MOST_SLEEP_MS: Final = 5_000
 
 
 class _Waiter:
+    __slots__ = ("rank", "turn")
+
     def __init__(self, rank: tuple[int, int]) -> None:
         """`rank`: its urgency and its arrival."""
         self.rank = rank
@@ -40,6 +42,8 @@ class Overtaken(Exception):
 
 class Patience:
     """A request's readiness to wait, which somebody else may end: between its attempts, never during one."""
+
+    __slots__ = ("_ended", "_limit", "_on_wait", "arrival")
 
     def __init__(self, on_wait: Callable[[], None], arrival: int | None = None) -> None:
         """`on_wait` is called when the request has to wait. `arrival`: its place among others, from an earlier wait."""
@@ -92,20 +96,24 @@ class Idle:
         self._busy: Counter[asyncio.Task[Any]] = Counter()
         """How many of a task's parts do more than wait."""
 
-    @contextmanager
-    def here(self) -> Iterator[None]:
+    def here(self) -> _Idling:
         """The current task only waits within this block."""
         task = asyncio.current_task()
         assert task is not None, "only a task can wait"
+        return _Idling(self, task)
+
+    def begin(self, task: asyncio.Task[Any]) -> asyncio.Task[Any] | None:
+        """The task only waits from now on; whose part it does, to be told to `end`."""
         whole = self._wholes.get(task)
         self.tasks.add(task)
         self._count(whole, -1)
         self.on_wait()
-        try:
-            yield
-        finally:
-            self.tasks.discard(task)
-            self._count(whole, 1)
+        return whole
+
+    def end(self, task: asyncio.Task[Any], whole: asyncio.Task[Any] | None) -> None:
+        """The task does more than wait again."""
+        self.tasks.discard(task)
+        self._count(whole, 1)
 
     @contextmanager
     def part_of(self, whole: asyncio.Task[Any]) -> Iterator[None]:
@@ -132,6 +140,22 @@ class Idle:
         if whole in self._wholes.values():
             self.tasks.add(whole)
             self.on_wait()
+
+
+class _Idling:
+    """A block within which a task only waits. One is alive for each lane that waits, ten thousand of them perhaps: a
+    generator would take ten times the memory."""
+
+    __slots__ = ("_idle", "_task", "_whole")
+
+    def __init__(self, idle: Idle, task: asyncio.Task[Any]) -> None:
+        self._idle, self._task = idle, task
+
+    def __enter__(self) -> None:
+        self._whole = self._idle.begin(self._task)
+
+    def __exit__(self, *error: object) -> None:
+        self._idle.end(self._task, self._whole)
 
 
 class Gate:

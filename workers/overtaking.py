@@ -6,8 +6,7 @@ Lanes that wait are asked about together, by one script now and then, and only w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -32,6 +31,23 @@ def unless_begun(hold: Hold, record: Order | None) -> Hold | None:
     return None if has_begun else hold
 
 
+class _GivingWay:
+    """A block within which an entry may be overtaken. One is alive for each lane that waits: slots, for memory."""
+
+    __slots__ = ("_hold", "_overtaking", "_patience")
+
+    def __init__(self, overtaking: Overtaking, hold: Hold | None) -> None:
+        self._overtaking, self._hold = overtaking, hold
+        self._patience = None if hold is None else overtaking.patience(hold)
+
+    def __enter__(self) -> Patience | None:
+        return self._patience
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._hold is not None and self._patience is not None:
+            self._overtaking.leave(self._hold, self._patience, overtaken=isinstance(error, Overtaken))
+
+
 class Overtaking:
     """The places of one worker that wait for tokens and have not begun."""
 
@@ -46,21 +62,10 @@ class Overtaking:
         patience = Patience(lambda: self._add(hold, patience), self._arrivals.pop(hold.entry, None))
         return patience
 
-    @contextmanager
-    def giving_way(self, hold: Hold | None) -> Iterator[Patience | None]:
+    def giving_way(self, hold: Hold | None) -> _GivingWay:
         """The patience of whoever waits, within the block, for an entry of which nothing has begun; None for no entry:
         it gives way to nothing."""
-        if hold is None:
-            yield None
-            return
-        patience, overtaken = self.patience(hold), False
-        try:
-            yield patience
-        except Overtaken:
-            overtaken = True
-            raise
-        finally:
-            self.leave(hold, patience, overtaken=overtaken)
+        return _GivingWay(self, hold)
 
     def leave(self, hold: Hold, patience: Patience, *, overtaken: bool) -> None:
         """The place has passed, or given way (`overtaken`)."""

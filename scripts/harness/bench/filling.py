@@ -12,6 +12,8 @@ from scripts.harness.bench.stage import Stage
 
 PAGE: Final = 5_000
 RETENTION_MS: Final = 86_400_000
+LATEST: Final = 100
+"""Events among which those of a finished order are."""
 EVENTS_OF_ONE: Final = 3
 """What an order publishes that is filled at once: submitted, filled, latency."""
 
@@ -39,12 +41,14 @@ class FinishedOrder(Struct, frozen=True):
 
 def finished_order(stage: Stage) -> FinishedOrder:
     """The last of the orders that the pool has finished."""
-    latest: Any = stage.redis.xrevrange(stage.keys.events, count=1)
-    name = decode_event("", latest[0][1][b"event"]).client_order_id
+    latest: Any = stage.redis.xrevrange(stage.keys.events, count=LATEST)
+    written = [row[b"event"] for _, row in latest]
+    names = [decode_event("", event).client_order_id for event in written]
+    name = next(filter(None, names))  # other events are about no order
     record: Any = stage.redis.hgetall(stage.keys.order(name))
-    events: Any = stage.redis.xrevrange(stage.keys.events, count=EVENTS_OF_ONE)
+    events = [event for event, of in zip(written, names, strict=True) if of == name]
     fields = [text.decode() for pair in record.items() for text in pair]
-    return FinishedOrder(fields, [row[b"event"] for _, row in events])
+    return FinishedOrder(fields, events[:EVENTS_OF_ONE])
 
 
 def fill_with_finished(stage: Stage, model: FinishedOrder, count: int) -> None:
