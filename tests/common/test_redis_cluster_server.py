@@ -28,7 +28,9 @@ def test_a_replica_takes_over_and_the_client_finds_it() -> None:
             except RedisError:
                 assert time.monotonic() < deadline, "nobody took over"
                 time.sleep(0.1)
-        assert cluster.master_of(KEY) is not master
+        while cluster.master_of(KEY) is master:  # the node that is asked may hear of it after the client
+            assert time.monotonic() < deadline, "not every node knows the new master"
+            time.sleep(0.1)
 
 
 def test_what_moves_is_there_afterwards_and_nowhere_else() -> None:
