@@ -41,7 +41,9 @@ T = TypeVar("T")
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, what is left counts as stuck."""
 POLL_SECONDS: Final = 0.05
-SETTLE_SECONDS: Final = 40.0
+SETTLE_SECONDS: Final = 120.0
+"""Within this the sync has to have caught up. It is killed at up to eight points in a row, and started again with waits
+that grow to ten seconds."""
 
 
 class Stage:
